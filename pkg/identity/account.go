@@ -1,0 +1,79 @@
+package identity
+
+import "time"
+
+// Ownership says how an account came to be ours. Accounts without it are
+// strangers and are never changed.
+type Ownership string
+
+// The ways an account becomes ours.
+const (
+	Created Ownership = "created"
+	Adopted Ownership = "adopted"
+)
+
+// Account is the ledger of one (target, identity) pair; the value of bucket
+// ACCOUNTS. Every write is a compare-and-swap, which is what fences workers
+// that were overtaken.
+type Account struct {
+	Target   string `json:"target"`
+	Identity string `json:"identity"`
+	// RemoteID and Version are the resource's id and ETag in the target.
+	RemoteID  string    `json:"remote_id,omitempty"`
+	Version   string    `json:"version,omitempty"`
+	Ownership Ownership `json:"ownership,omitempty"`
+	// State is what the target was last made to show: present, disabled,
+	// absent, or "" before the first success.
+	State string `json:"state,omitempty"`
+	// Applied is the revision that the target was last made to show. It never
+	// goes backwards.
+	Applied uint64 `json:"applied,omitempty"`
+	// Finished is the newest revision with a recorded outcome.
+	Finished uint64 `json:"finished,omitempty"`
+	// Sent is the resource as it was sent, not as it was echoed.
+	Sent map[string]any `json:"sent,omitempty"`
+	// Intent is a call that was begun and whose end is not recorded yet.
+	Intent *Intent `json:"intent,omitempty"`
+	// Attempts and FirstFailure count the current run of failures.
+	Attempts     int       `json:"attempts,omitempty"`
+	FirstFailure time.Time `json:"first_failure,omitzero"`
+	LastFailure  string    `json:"last_failure,omitempty"`
+	// Case is the open case on the review desk.
+	Case string `json:"case,omitempty"`
+	// Waiting are the identities whose accounts this one refers to and which
+	// are not in the target yet.
+	Waiting []string `json:"waiting,omitempty"`
+	// Confirmed is when the target, read back, last showed a leaver disabled.
+	Confirmed time.Time `json:"confirmed,omitzero"`
+	Outcome   Outcome   `json:"outcome,omitzero"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// Intent is written before a call that changes the target, so that after a
+// crash or a lost answer the target is searched before anything is repeated.
+type Intent struct {
+	ID        string    `json:"id"`
+	Operation string    `json:"operation"`
+	Revision  uint64    `json:"revision"`
+	Worker    string    `json:"worker"`
+	At        time.Time `json:"at"`
+}
+
+// Outcome is the last recorded outcome of an account.
+type Outcome struct {
+	Result    string    `json:"result"`
+	Operation string    `json:"operation,omitempty"`
+	Event     string    `json:"event,omitempty"`
+	Command   string    `json:"command,omitempty"`
+	Revision  uint64    `json:"revision,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+	Requests  int32     `json:"requests,omitempty"`
+	Changed   []string  `json:"changed,omitempty"`
+	At        time.Time `json:"at"`
+}
+
+// Ours tells whether Joinery may change or delete the account.
+func (a *Account) Ours() bool { return a.Ownership != "" && a.RemoteID != "" }
+
+// AccountKey is the key of a pair in bucket ACCOUNTS.
+func AccountKey(target, id string) string { return target + "." + id }

@@ -1,0 +1,162 @@
+// Package identity owns the person: what every source said of them, which of
+// it holds now, and what each target should therefore show (Record); and the
+// ledger of what a target was made to show (Account).
+//
+// Facts are folded as last-writer-wins registers ordered by the source's own
+// time, so that the same facts in any order, doubled or delayed, give the same
+// person. The package knows no broker, no clock and no mapping language.
+package identity
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+	"time"
+)
+
+// IDOf is the opaque id of the person behind a source's immutable key: 26
+// characters of [a-z2-7], safe in subjects, keys, logs and metrics, and the same
+// everywhere. The key itself is personal and stays inside the record.
+func IDOf(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
+}
+
+// Stamp orders facts. The time is the source's (when it happened, or takes
+// effect), never ours.
+type Stamp struct {
+	At time.Time `json:"at"`
+	// Version orders facts of one source with equal times.
+	Version int64 `json:"version,omitempty"`
+	// Rank lets an ending win over a beginning at the very same instant.
+	Rank int `json:"rank,omitempty"`
+	// Event breaks the remaining ties, so that the order is total.
+	Event string `json:"event,omitempty"`
+}
+
+// Compare orders stamps: negative when s is older than t.
+func (s Stamp) Compare(t Stamp) int {
+	return cmp.Or(
+		s.At.Compare(t.At),
+		cmp.Compare(s.Version, t.Version),
+		cmp.Compare(s.Rank, t.Rank),
+		cmp.Compare(s.Event, t.Event),
+	)
+}
+
+// State is where a person stands in their employment.
+type State string
+
+// The states. Only Active people have accounts by rule; the zero State means
+// that no source has said anything about employment yet.
+const (
+	Active     State = "active"
+	OnLeave    State = "on_leave"
+	Suspended  State = "suspended"
+	Terminated State = "terminated"
+	Rescinded  State = "rescinded"
+)
+
+// Value is what one source said of one attribute; Cleared is a statement too.
+type Value struct {
+	Data    any   `json:"data,omitempty"`
+	Cleared bool  `json:"cleared,omitempty"`
+	Stamp   Stamp `json:"stamp"`
+}
+
+// Record is everything known of one person; the value of bucket IDENTITIES.
+type Record struct {
+	ID  string `json:"id"`
+	Key string `json:"key"`
+	// Revision grows by one with every stored change and orders commands.
+	Revision uint64 `json:"revision"`
+	// State and StateStamp are the newest statement about employment.
+	State      State `json:"state,omitempty"`
+	StateStamp Stamp `json:"state_stamp,omitzero"`
+	// Listed is the newest snapshot that named the person; where nothing else
+	// was said about employment, being listed means Active.
+	Listed Stamp `json:"listed,omitzero"`
+	// Attributes holds, by attribute and source, the newest statement.
+	Attributes map[string]map[string]Value `json:"attributes,omitempty"`
+	// Fulls holds, by source, the newest event that stated the whole person:
+	// older statements of that source no longer hold.
+	Fulls map[string]Stamp `json:"fulls,omitempty"`
+	// Wishes holds, by target, what that target should show.
+	Wishes map[string]Wish `json:"wishes,omitempty"`
+	// Events are the newest facts, oldest first, at most MaxEvents.
+	Events    []Fact    `json:"events,omitempty"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// MaxEvents bounds the history inside a record; the streams hold the rest.
+const MaxEvents = 64
+
+// Fact is one event in a person's history.
+type Fact struct {
+	Event    string    `json:"event"`
+	Kind     string    `json:"kind"`
+	Source   string    `json:"source"`
+	At       time.Time `json:"at"`
+	Revision uint64    `json:"revision"`
+	// Effect says what became of it: applied, no_change or superseded.
+	Effect string `json:"effect"`
+}
+
+// EffectiveState is the state that rules see.
+func (r *Record) EffectiveState() State {
+	if r.State == "" && !r.Listed.At.IsZero() {
+		return Active
+	}
+	return r.State
+}
+
+// Current is the attribute values that hold now: the newest statement of any
+// source wins, and a clearing leaves the attribute out.
+func (r *Record) Current() map[string]any {
+	out := make(map[string]any, len(r.Attributes))
+	for name, bySource := range r.Attributes {
+		if best, ok := r.winner(bySource); ok && !best.Cleared {
+			out[name] = best.Data
+		}
+	}
+	return out
+}
+
+// Provenance is, for each attribute that holds now, the source and the time of
+// the statement that won.
+func (r *Record) Provenance() map[string]Origin {
+	out := make(map[string]Origin, len(r.Attributes))
+	for name, bySource := range r.Attributes {
+		best, ok := r.winner(bySource)
+		if !ok || best.Cleared {
+			continue
+		}
+		for source, v := range bySource {
+			if v.Stamp == best.Stamp {
+				out[name] = Origin{Source: source, At: v.Stamp.At, Event: v.Stamp.Event}
+			}
+		}
+	}
+	return out
+}
+
+// Origin is where a value came from.
+type Origin struct {
+	Source string    `json:"source"`
+	At     time.Time `json:"at"`
+	Event  string    `json:"event"`
+}
+
+func (r *Record) winner(bySource map[string]Value) (best Value, ok bool) {
+	for source, v := range bySource {
+		// What a source left out of its newest full statement, it cleared then.
+		if full := r.Fulls[source]; v.Stamp.Compare(full) < 0 {
+			v = Value{Cleared: true, Stamp: full}
+		}
+		if !ok || v.Stamp.Compare(best.Stamp) > 0 {
+			best, ok = v, true
+		}
+	}
+	return best, ok
+}

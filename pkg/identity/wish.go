@@ -1,0 +1,105 @@
+package identity
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Wish is what one target should show for one person, as of a revision. It is
+// stored with the person, so that a command can be built again at any time: by
+// a redelivered event, a replay, or reconciliation.
+type Wish struct {
+	Wish     string            `json:"wish"` // present, disabled or absent
+	Resource map[string]any    `json:"resource,omitempty"`
+	Rules    map[string]string `json:"rules,omitempty"`
+	Mapping  string            `json:"mapping,omitempty"`
+	// Revision of the person when the wish last changed.
+	Revision uint64             `json:"revision"`
+	Lane     joineryv1.Lane     `json:"lane"`
+	Cause    joineryv1.Cause    `json:"cause"`
+	Event    string             `json:"event"`
+	Source   string             `json:"source,omitempty"`
+	Since    time.Time          `json:"since"`
+	Trigger  *joineryv1.Trigger `json:"trigger,omitempty"`
+	// Earlier are the wishes this one replaced, oldest first.
+	Earlier []Earlier `json:"earlier,omitempty"`
+}
+
+// Earlier names a replaced wish.
+type Earlier struct {
+	Revision uint64 `json:"revision"`
+	Event    string `json:"event"`
+}
+
+// MaxEarlier bounds the list of replaced wishes in a command.
+const MaxEarlier = 32
+
+// The names of wishes in JSON.
+const (
+	Present  = "present"
+	Disabled = "disabled"
+	Absent   = "absent"
+)
+
+var wishes = map[string]joineryv1.Wish{
+	Present:  joineryv1.Wish_WISH_PRESENT,
+	Disabled: joineryv1.Wish_WISH_DISABLED,
+	Absent:   joineryv1.Wish_WISH_ABSENT,
+}
+
+// Same tells whether two wishes ask for the same account.
+func (w Wish) Same(o Wish) bool {
+	if w.Wish != o.Wish {
+		return false
+	}
+	return w.Wish != Present || reflect.DeepEqual(w.Resource, o.Resource)
+}
+
+// Replacing is w with the trail of the wish it takes the place of.
+func (w Wish) Replacing(old Wish) Wish {
+	w.Earlier = append(slices.Clone(old.Earlier), Earlier{Revision: old.Revision, Event: old.Event})
+	if extra := len(w.Earlier) - MaxEarlier; extra > 0 {
+		w.Earlier = w.Earlier[extra:]
+	}
+	return w
+}
+
+// CommandID is the deterministic id of the command for a wish.
+func CommandID(target, id string, revision uint64) string {
+	return fmt.Sprintf("%s:%s:%d", target, id, revision)
+}
+
+// Command is the provisioning command for the wish that the record holds for
+// target.
+func (r *Record) Command(target string, now time.Time) (*joineryv1.ProvisioningCommand, error) {
+	w, ok := r.Wishes[target]
+	if !ok {
+		return nil, fmt.Errorf("no wish for target %s", target)
+	}
+	resource, err := structpb.NewStruct(w.Resource)
+	if err != nil {
+		return nil, fmt.Errorf("encode the desired resource for target %s", target)
+	}
+	return &joineryv1.ProvisioningCommand{
+		Id: CommandID(target, r.ID, w.Revision), Target: target, Identity: r.ID,
+		Revision: w.Revision, Lane: w.Lane, Wish: wishes[w.Wish],
+		Resource: resource, Rules: maps.Clone(w.Rules),
+		EventId: w.Event, Cause: w.Cause, Trigger: w.Trigger, Source: w.Source,
+		IssuedAt: timestamppb.New(now), Earlier: w.earlier(),
+	}, nil
+}
+
+func (w Wish) earlier() []*joineryv1.EarlierCommand {
+	out := make([]*joineryv1.EarlierCommand, 0, len(w.Earlier))
+	for _, e := range w.Earlier {
+		out = append(out, &joineryv1.EarlierCommand{Revision: e.Revision, EventId: e.Event})
+	}
+	return out
+}
