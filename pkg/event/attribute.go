@@ -18,6 +18,19 @@ const (
 	maxAttrName  = 64
 )
 
+// specified are the attributes that CloudEvents itself defines, extended the
+// extensions that have a place in the canonical event.
+var (
+	specified = map[string]bool{
+		"id": true, "source": true, "specversion": true, "type": true, "subject": true,
+		"time": true, "dataschema": true, "datacontenttype": true,
+	}
+	extended = map[string]bool{
+		"effectivetime": true, "sequence": true, "timezone": true, "joineryfull": true, "joineryurgent": true,
+		"actor": true, "requestid": true, "approver": true, "reason": true, "traceparent": true, "tracestate": true,
+	}
+)
+
 // builder collects the attributes of one event from whatever carried them.
 type builder struct {
 	event Event

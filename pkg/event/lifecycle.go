@@ -18,15 +18,25 @@ import (
 // maxKey is the length of an identity key in bytes.
 const maxKey = 512
 
+// Rules read the events of one source, given as Event.Values. Where ok is false
+// the source has no such rule, and the event speaks for itself.
+type Rules interface {
+	// Key is the immutable key of the person.
+	Key(event map[string]any) (key string, err error)
+	// Kind is what happened ("joined"); else the event's type says it.
+	Kind(event map[string]any) (kind string, ok bool, err error)
+	// Attributes is what is said of the person, null for what is cleared; else
+	// the event's data says it.
+	Attributes(event map[string]any) (attributes map[string]any, ok bool, err error)
+}
+
 // Source is what must be known of a configured source to understand its events.
 type Source struct {
 	// Name is the configured name, never what a sender claims.
-	Name string
-	// Key is the source's identity_key rule: it gives the immutable key of the
-	// person from Event.Values.
-	Key func(event map[string]any) (string, error)
-	// KeyField is the field that Key reads ("data.employee_id"), to name it where
-	// it is missing; "" means "data".
+	Name  string
+	Rules Rules
+	// KeyField is the field that Rules.Key reads ("data.employee_id"), to name it
+	// where it is missing; "" means "data".
 	KeyField string
 }
 
@@ -41,7 +51,8 @@ func (s Source) Interpret(e Event, received time.Time) (*joineryv1.LifecycleEven
 }
 
 func (s Source) interpret(e Event, received time.Time) (*joineryv1.LifecycleEvent, *Problem) {
-	kind, problem := kindOf(e.Type)
+	values := e.Values()
+	kind, problem := s.kind(e.Type, values)
 	if problem != nil {
 		return nil, problem
 	}
@@ -59,10 +70,10 @@ func (s Source) interpret(e Event, received time.Time) (*joineryv1.LifecycleEven
 		out.OccurredAt = timestamppb.New(e.Time)
 	}
 	for _, step := range []func() *Problem{
-		func() *Problem { return s.key(out, e) },
+		func() *Problem { return s.key(out, values) },
 		func() *Problem { return extensions(out, e.Extensions) },
 		func() *Problem { return particulars(out, data) },
-		func() *Problem { return attributes(out, data) },
+		func() *Problem { return s.attributes(out, data, values) },
 	} {
 		if problem := step(); problem != nil {
 			return nil, problem
@@ -71,8 +82,20 @@ func (s Source) interpret(e Event, received time.Time) (*joineryv1.LifecycleEven
 	return out, nil
 }
 
+func (s Source) kind(eventType string, values map[string]any) (joineryv1.LifecycleKind, *Problem) {
+	name, ruled, err := s.Rules.Kind(values)
+	if !ruled {
+		return kindOf(eventType)
+	}
+	if kind, ok := kindNamed(name); ok && err == nil {
+		return kind, nil
+	}
+	return 0, refuse(UnknownKind, "type", "The kind rule of the source makes nothing of this event that Joinery knows. It must give one of: %s.",
+		strings.Join(KindNames(), ", "))
+}
+
 // key applies the source's rule. Events about a group itself concern no person.
-func (s Source) key(out *joineryv1.LifecycleEvent, e Event) *Problem {
+func (s Source) key(out *joineryv1.LifecycleEvent, values map[string]any) *Problem {
 	if aboutGroup(out.GetKind()) {
 		return nil
 	}
@@ -80,11 +103,23 @@ func (s Source) key(out *joineryv1.LifecycleEvent, e Event) *Problem {
 	if field == "" {
 		field = "data"
 	}
-	key, err := s.Key(e.Values())
+	key, err := s.Rules.Key(values)
 	if err != nil || key == "" {
 		return refuse(Missing, field, "The event does not say whom it is about: the identity_key rule of the source gives no key. Add the member that it reads.")
 	}
 	return text(&out.IdentityKey, field, key, maxKey)
+}
+
+// attributes applies the source's rule, or else takes what is left of data.
+func (s Source) attributes(out *joineryv1.LifecycleEvent, data, values map[string]any) *Problem {
+	made, ruled, err := s.Rules.Attributes(values)
+	switch {
+	case err != nil:
+		return refuse(Invalid, "data", "The attributes rule of the source cannot read this event. Add what it reads.")
+	case ruled:
+		data = maps.Clone(made)
+	}
+	return attributes(out, data)
 }
 
 var plainPath = regexp.MustCompile(`^\s*event((?:\.[A-Za-z_][A-Za-z0-9_]*)+)\s*$`)
@@ -106,14 +141,20 @@ func kindOf(eventType string) (joineryv1.LifecycleKind, *Problem) {
 	if n := len(segments); n > 1 && versionSegment.MatchString(segments[n-1]) {
 		segments = segments[:n-1]
 	}
-	name := segments[len(segments)-1]
-	for _, kind := range kinds() {
-		if identity.KindName(kind) == name {
-			return kind, nil
-		}
+	if kind, ok := kindNamed(segments[len(segments)-1]); ok {
+		return kind, nil
 	}
 	return 0, refuse(UnknownKind, "type", "The last segment of the type says nothing that Joinery knows. End the type with one of: %s.",
 		strings.Join(KindNames(), ", "))
+}
+
+func kindNamed(name string) (joineryv1.LifecycleKind, bool) {
+	for _, kind := range kinds() {
+		if identity.KindName(kind) == name {
+			return kind, true
+		}
+	}
+	return 0, false
 }
 
 // KindNames is the last segments that a type may have.
@@ -195,7 +236,7 @@ func trigger(out *joineryv1.LifecycleEvent) *joineryv1.Trigger {
 	return out.Trigger
 }
 
-// attributes takes what is left of data: a null clears, the rest is set.
+// attributes takes what is said of the person: a null clears, the rest is set.
 func attributes(out *joineryv1.LifecycleEvent, data map[string]any) *Problem {
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		if data[name] == nil {

@@ -18,18 +18,44 @@ import (
 
 var received = time.Date(2026, 3, 2, 9, 0, 1, 0, time.UTC)
 
-// hr takes the key from data.employee_id.
-var hr = event.Source{
-	Name: "hr", KeyField: "data.employee_id",
-	Key: func(e map[string]any) (string, error) {
-		data, _ := e["data"].(map[string]any)
-		key, ok := data["employee_id"].(string)
-		if !ok {
-			return "", errors.New("no such key: employee_id")
-		}
-		return key, nil
-	},
+// rules are a source's rules as functions; nil means that there is no such rule.
+type rules struct {
+	key        func(event map[string]any) (string, error)
+	kind       func(event map[string]any) (string, error)
+	attributes func(event map[string]any) (map[string]any, error)
 }
+
+func (r rules) Key(event map[string]any) (string, error) { return r.key(event) }
+
+func (r rules) Kind(event map[string]any) (string, bool, error) {
+	if r.kind == nil {
+		return "", false, nil
+	}
+	kind, err := r.kind(event)
+	return kind, true, err
+}
+
+func (r rules) Attributes(event map[string]any) (map[string]any, bool, error) {
+	if r.attributes == nil {
+		return nil, false, nil
+	}
+	made, err := r.attributes(event)
+	return made, true, err
+}
+
+var errLacking = errors.New("the event has no value for it")
+
+func employeeID(e map[string]any) (string, error) {
+	data, _ := e["data"].(map[string]any)
+	key, ok := data["employee_id"].(string)
+	if !ok {
+		return "", errLacking
+	}
+	return key, nil
+}
+
+// hr takes the key from data.employee_id.
+var hr = event.Source{Name: "hr", KeyField: "data.employee_id", Rules: rules{key: employeeID}}
 
 func values(t *testing.T, m map[string]any) *structpb.Struct {
 	t.Helper()
@@ -186,9 +212,65 @@ func TestInterpretationRefusalNamesTheField(t *testing.T) {
 func TestWholePersonWithoutAttributesIsRefused(t *testing.T) {
 	e := plain("joined", map[string]any{"name": nil})
 	e.Subject, e.Extensions = "1001", map[string]string{"joineryfull": "true"}
-	bySubject := event.Source{Name: "hr", Key: func(e map[string]any) (string, error) { return e["subject"].(string), nil }}
+	bySubject := event.Source{Name: "hr", Rules: rules{key: func(e map[string]any) (string, error) { return e["subject"].(string), nil }}}
 	_, err := bySubject.Interpret(e, received)
 	refused(t, err, event.Missing, "data")
+}
+
+func TestRulesOfTheSourceGoBeforeTheEvent(t *testing.T) {
+	ruled := event.Source{Name: "hr", Rules: rules{
+		key:  employeeID,
+		kind: func(e map[string]any) (string, error) { return strings.ToLower(e["type"].(string)), nil },
+		attributes: func(e map[string]any) (map[string]any, error) {
+			return map[string]any{"mail": e["subject"], "age": int64(41), "phone": nil}, nil
+		},
+	}}
+	e := plain("LEFT", map[string]any{"employee_id": "1001"})
+	e.Subject = "ann@example.com"
+	got, err := ruled.Interpret(e, received)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.GetKind() != joineryv1.LifecycleKind_LIFECYCLE_KIND_LEFT {
+		t.Errorf("kind %s", got.GetKind())
+	}
+	if diff := cmp.Diff(map[string]any{"mail": "ann@example.com", "age": 41.0}, got.GetAttributes().AsMap()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"phone"}, got.GetCleared()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRuleThatCannotReadAnEventRefusesIt(t *testing.T) {
+	fails := func(map[string]any) (string, error) { return "", errLacking }
+	for _, row := range []struct {
+		name  string
+		rules rules
+		code  event.Code
+		field string
+	}{
+		{"key", rules{key: fails}, event.Missing, "data"},
+		{"kind", rules{key: employeeID, kind: fails}, event.UnknownKind, "type"},
+		{"an unknown kind", rules{key: employeeID, kind: func(map[string]any) (string, error) { return "promoted", nil }}, event.UnknownKind, "type"},
+		{
+			"attributes",
+			rules{key: employeeID, attributes: func(map[string]any) (map[string]any, error) { return nil, errLacking }},
+			event.Invalid, "data",
+		},
+		{
+			"an attribute that is no JSON",
+			rules{key: employeeID, attributes: func(map[string]any) (map[string]any, error) {
+				return map[string]any{"f": func() {}}, nil
+			}},
+			event.Invalid, "data",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := event.Source{Name: "hr", Rules: row.rules}.Interpret(plain("joined", map[string]any{"employee_id": "1"}), received)
+			refused(t, err, row.code, row.field)
+		})
+	}
 }
 
 func TestUnknownKindListsTheKnownOnes(t *testing.T) {

@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -33,8 +34,7 @@ type Problem struct {
 	Detail string
 }
 
-// Error names the code and the attribute. It leaves out what lies below data,
-// because the names there are the sender's and may be personal.
+// Error names the code and the attribute.
 func (p *Problem) Error() string {
 	if p.Attribute() == "" {
 		return "read event: " + string(p.Code)
@@ -42,14 +42,19 @@ func (p *Problem) Error() string {
 	return "read event: " + p.Attribute() + ": " + string(p.Code)
 }
 
-// Attribute is Field without what lies below data: fit for logs.
+// place takes a field apart: where the event is, and its attribute.
+var place = regexp.MustCompile(`^(events\[[0-9]+\])?\.?([a-z0-9_]*)`)
+
+// Attribute is Field as far as it is fit for logs. It leaves out what lies below
+// data, and names that are no attribute's: those are the sender's own and may be
+// personal.
 func (p *Problem) Attribute() string {
-	attr, rest, nested := strings.Cut(p.Field, ".")
-	if nested && strings.HasPrefix(attr, "events[") {
-		name, _, _ := strings.Cut(rest, ".")
-		return attr + "." + name
+	m := place.FindStringSubmatch(p.Field)
+	name := m[2]
+	if name != "" && name != "data" && name != "data_base64" && !specified[name] && !extended[name] {
+		name = "other"
 	}
-	return attr
+	return join(m[1], name)
 }
 
 // Problems is everything that is wrong with a batch, at most MaxProblems.

@@ -111,12 +111,6 @@ func (b *builder) member(name string, v any) *Problem {
 	return b.set(name, value)
 }
 
-// specified are the attributes that CloudEvents itself defines.
-var specified = map[string]bool{
-	"id": true, "source": true, "specversion": true, "type": true, "subject": true,
-	"time": true, "dataschema": true, "datacontenttype": true,
-}
-
 // payload is the event's data: given as JSON, or as JSON inside base64.
 func payload(members map[string]any) (any, *Problem) {
 	data, plain := members["data"]
