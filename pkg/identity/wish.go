@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
@@ -20,6 +21,9 @@ type Wish struct {
 	Resource map[string]any    `json:"resource,omitempty"`
 	Rules    map[string]string `json:"rules,omitempty"`
 	Mapping  string            `json:"mapping,omitempty"`
+	// References are attributes that name another person's account in the same
+	// target: attribute path to identity id.
+	References map[string]string `json:"references,omitempty"`
 	// Revision of the person when the wish last changed.
 	Revision uint64             `json:"revision"`
 	Lane     joineryv1.Lane     `json:"lane"`
@@ -59,7 +63,7 @@ func (w Wish) Same(o Wish) bool {
 	if w.Wish != o.Wish {
 		return false
 	}
-	return w.Wish != Present || reflect.DeepEqual(w.Resource, o.Resource)
+	return w.Wish != Present || (reflect.DeepEqual(w.Resource, o.Resource) && maps.Equal(w.References, o.References))
 }
 
 // Replacing is w with the trail of the wish it takes the place of.
@@ -90,7 +94,7 @@ func (r *Record) Command(target string, now time.Time) (*joineryv1.ProvisioningC
 	return &joineryv1.ProvisioningCommand{
 		Id: CommandID(target, r.ID, w.Revision), Target: target, Identity: r.ID,
 		Revision: w.Revision, Lane: w.Lane, Wish: wishes[w.Wish],
-		Resource: resource, Rules: maps.Clone(w.Rules),
+		Resource: resource, Rules: maps.Clone(w.Rules), References: maps.Clone(w.References),
 		EventId: w.Event, Cause: w.Cause, Trigger: w.Trigger, Source: w.Source,
 		IssuedAt: timestamppb.New(now), Earlier: w.earlier(),
 	}, nil
@@ -102,4 +106,21 @@ func (w Wish) earlier() []*joineryv1.EarlierCommand {
 		out = append(out, &joineryv1.EarlierCommand{Revision: e.Revision, EventId: e.Event})
 	}
 	return out
+}
+
+// LaneName is the name of a lane in subjects, metrics and listings.
+func LaneName(l joineryv1.Lane) string {
+	switch l {
+	case joineryv1.Lane_LANE_URGENT:
+		return "urgent"
+	case joineryv1.Lane_LANE_BULK:
+		return "bulk"
+	default:
+		return "normal"
+	}
+}
+
+// ResultName is the short name of a result ("dead_lettered").
+func ResultName(r joineryv1.Result) string {
+	return strings.ToLower(strings.TrimPrefix(r.String(), "RESULT_"))
 }

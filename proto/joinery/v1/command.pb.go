@@ -237,7 +237,12 @@ type ProvisioningCommand struct {
 	// The account must be read before it is judged: what was sent is not trusted.
 	Verify bool `protobuf:"varint,14,opt,name=verify,proto3" json:"verify,omitempty"`
 	// The source whose event caused it; the guard counts per (target, source).
-	Source        string `protobuf:"bytes,15,opt,name=source,proto3" json:"source,omitempty"`
+	Source string `protobuf:"bytes,15,opt,name=source,proto3" json:"source,omitempty"`
+	// Attributes that refer to another person's account in the same target
+	// (manager): attribute path to opaque identity id.
+	References map[string]string `protobuf:"bytes,16,rep,name=references,proto3" json:"references,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Numbers the repeats of one wish (replays, drift), 0 for the first.
+	Repeat        uint32 `protobuf:"varint,17,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +382,20 @@ func (x *ProvisioningCommand) GetSource() string {
 	return ""
 }
 
+func (x *ProvisioningCommand) GetReferences() map[string]string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *ProvisioningCommand) GetRepeat() uint32 {
+	if x != nil {
+		return x.Repeat
+	}
+	return 0
+}
+
 // EarlierCommand is a command that a newer one replaces.
 type EarlierCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -435,7 +454,7 @@ var File_joinery_v1_command_proto protoreflect.FileDescriptor
 const file_joinery_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18joinery/v1/command.proto\x12\n" +
-	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\x84\x05\n" +
+	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xac\x06\n" +
 	"\x13ProvisioningCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -452,9 +471,16 @@ const file_joinery_v1_command_proto_rawDesc = "" +
 	"\tissued_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x124\n" +
 	"\aearlier\x18\r \x03(\v2\x1a.joinery.v1.EarlierCommandR\aearlier\x12\x16\n" +
 	"\x06verify\x18\x0e \x01(\bR\x06verify\x12\x16\n" +
-	"\x06source\x18\x0f \x01(\tR\x06source\x1a8\n" +
+	"\x06source\x18\x0f \x01(\tR\x06source\x12O\n" +
+	"\n" +
+	"references\x18\x10 \x03(\v2/.joinery.v1.ProvisioningCommand.ReferencesEntryR\n" +
+	"references\x12\x16\n" +
+	"\x06repeat\x18\x11 \x01(\rR\x06repeat\x1a8\n" +
 	"\n" +
 	"RulesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a=\n" +
+	"\x0fReferencesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
 	"\x0eEarlierCommand\x12\x1a\n" +
@@ -491,7 +517,7 @@ func file_joinery_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_joinery_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_joinery_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_joinery_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_joinery_v1_command_proto_goTypes = []any{
 	(Wish)(0),                     // 0: joinery.v1.Wish
 	(Lane)(0),                     // 1: joinery.v1.Lane
@@ -499,24 +525,26 @@ var file_joinery_v1_command_proto_goTypes = []any{
 	(*ProvisioningCommand)(nil),   // 3: joinery.v1.ProvisioningCommand
 	(*EarlierCommand)(nil),        // 4: joinery.v1.EarlierCommand
 	nil,                           // 5: joinery.v1.ProvisioningCommand.RulesEntry
-	(*structpb.Struct)(nil),       // 6: google.protobuf.Struct
-	(*Trigger)(nil),               // 7: joinery.v1.Trigger
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	nil,                           // 6: joinery.v1.ProvisioningCommand.ReferencesEntry
+	(*structpb.Struct)(nil),       // 7: google.protobuf.Struct
+	(*Trigger)(nil),               // 8: joinery.v1.Trigger
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_joinery_v1_command_proto_depIdxs = []int32{
 	1, // 0: joinery.v1.ProvisioningCommand.lane:type_name -> joinery.v1.Lane
 	0, // 1: joinery.v1.ProvisioningCommand.wish:type_name -> joinery.v1.Wish
-	6, // 2: joinery.v1.ProvisioningCommand.resource:type_name -> google.protobuf.Struct
+	7, // 2: joinery.v1.ProvisioningCommand.resource:type_name -> google.protobuf.Struct
 	5, // 3: joinery.v1.ProvisioningCommand.rules:type_name -> joinery.v1.ProvisioningCommand.RulesEntry
 	2, // 4: joinery.v1.ProvisioningCommand.cause:type_name -> joinery.v1.Cause
-	7, // 5: joinery.v1.ProvisioningCommand.trigger:type_name -> joinery.v1.Trigger
-	8, // 6: joinery.v1.ProvisioningCommand.issued_at:type_name -> google.protobuf.Timestamp
+	8, // 5: joinery.v1.ProvisioningCommand.trigger:type_name -> joinery.v1.Trigger
+	9, // 6: joinery.v1.ProvisioningCommand.issued_at:type_name -> google.protobuf.Timestamp
 	4, // 7: joinery.v1.ProvisioningCommand.earlier:type_name -> joinery.v1.EarlierCommand
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	6, // 8: joinery.v1.ProvisioningCommand.references:type_name -> joinery.v1.ProvisioningCommand.ReferencesEntry
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_joinery_v1_command_proto_init() }
@@ -531,7 +559,7 @@ func file_joinery_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_joinery_v1_command_proto_rawDesc), len(file_joinery_v1_command_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
