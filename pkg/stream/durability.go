@@ -24,14 +24,14 @@ const (
 func (c *Conn) CheckDurability(ctx context.Context) error {
 	if version := c.nc.ConnectedServerVersion(); !newEnough(version) {
 		return fmt.Errorf("nats-server %s may lose acknowledged messages at a power cut: "+
-			"run nats-server %d.%d.%d or newer, or set broker.durability: unverified", version, minMajor, minMinor, minPatch)
+			"run nats-server %d.%d.%d or newer, or set broker.durability: relaxed", version, minMajor, minMinor, minPatch)
 	}
 	if c.options.Durable != nil {
 		return c.options.Durable()
 	}
 	if c.options.MonitorURL == "" {
 		return fmt.Errorf("cannot verify that the broker syncs every write: set broker.monitor_url to the server's " +
-			"monitoring address (http://...:8222), or set broker.durability: unverified")
+			"monitoring address (http://...:8222), or set broker.durability: relaxed")
 	}
 	return syncsAlways(ctx, c.options.MonitorURL)
 }
@@ -77,7 +77,7 @@ func syncsAlways(ctx context.Context, monitor string) error {
 	}
 	if !jsz.Config.SyncAlways {
 		return fmt.Errorf("the broker acknowledges messages before they are on disk: set `sync_interval: always` in its " +
-			"jetstream block, or set broker.durability: unverified")
+			"jetstream block, or set broker.durability: relaxed")
 	}
 	return nil
 }
