@@ -1,0 +1,130 @@
+// Package wire owns how the messages of the contract travel: the subject each
+// one has, the id it is published under, its encoding, and the trace it
+// carries. It is the one place where protobuf and the streams meet.
+package wire
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/telemetry"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// mapperToken stands where a target's name would, for what the mapper decides.
+const mapperToken = "mapper"
+
+// LifecycleSubject is unique for each event, which is what makes a repeated
+// event recognisable for as long as the stream keeps it.
+func LifecycleSubject(e *joineryv1.LifecycleEvent) string {
+	return subject("joinery.lifecycle", e.GetSource(), identity.IDOf(e.GetIdentityKey()), e.GetId())
+}
+
+// CommandSubject is one for each (target, lane, identity): the stream keeps the
+// newest command on it.
+func CommandSubject(c *joineryv1.ProvisioningCommand) string {
+	return subject("joinery.command", c.GetTarget(), identity.LaneName(c.GetLane()), c.GetIdentity())
+}
+
+// OutcomeSubject is unique for each (target, identity, event).
+func OutcomeSubject(o *joineryv1.Outcome) string {
+	return subject("joinery.outcome", orMapper(o.GetTarget()), o.GetIdentity(), o.GetEventId())
+}
+
+// DeadLetterSubject is one for each (target, identity).
+func DeadLetterSubject(d *joineryv1.DeadLetter) string {
+	id := d.GetCommand().GetIdentity()
+	if id == "" {
+		id = identity.IDOf(d.GetEvent().GetIdentityKey())
+	}
+	return subject("joinery.deadletter", orMapper(d.GetCommand().GetTarget()), id)
+}
+
+func subject(tokens ...string) string { return strings.Join(tokens, ".") }
+
+func orMapper(target string) string {
+	if target == "" {
+		return mapperToken
+	}
+	return target
+}
+
+// Publisher is what an Outbox publishes through. Both calls return when the
+// broker has stored the message; PublishNew stores only the first on a subject.
+type Publisher interface {
+	Publish(topic string, messages ...*message.Message) error
+	PublishNew(topic string, msg *message.Message) (duplicate bool, err error)
+}
+
+// Outbox publishes the contract's messages.
+type Outbox struct{ publisher Publisher }
+
+// NewOutbox makes an outbox over a publisher.
+func NewOutbox(p Publisher) Outbox { return Outbox{publisher: p} }
+
+// Lifecycle publishes an event, once; duplicate means that it was there already.
+func (o Outbox) Lifecycle(ctx context.Context, e *joineryv1.LifecycleEvent) (duplicate bool, err error) {
+	msg, err := Encode(ctx, e.GetId(), e)
+	if err != nil {
+		return false, err
+	}
+	return o.publisher.PublishNew(LifecycleSubject(e), msg)
+}
+
+// Command publishes a command; it replaces an older one that still waits in
+// the same lane.
+func (o Outbox) Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
+	return o.publish(ctx, CommandSubject(c), c.GetId(), c)
+}
+
+// Outcome publishes an outcome, once for each (target, identity, event).
+func (o Outbox) Outcome(ctx context.Context, out *joineryv1.Outcome) error {
+	msg, err := Encode(ctx, out.GetId(), out)
+	if err != nil {
+		return err
+	}
+	_, err = o.publisher.PublishNew(OutcomeSubject(out), msg)
+	return err
+}
+
+// DeadLetter publishes a dead letter.
+func (o Outbox) DeadLetter(ctx context.Context, d *joineryv1.DeadLetter) error {
+	return o.publish(ctx, DeadLetterSubject(d), fmt.Sprintf("%s:%s:%d", d.GetId(), d.GetCommand().GetId(), d.GetAttempts()), d)
+}
+
+func (o Outbox) publish(ctx context.Context, subject, id string, m proto.Message) error {
+	msg, err := Encode(ctx, id, m)
+	if err != nil {
+		return err
+	}
+	return o.publisher.Publish(subject, msg)
+}
+
+// Encode makes a message of m under a deterministic id, carrying the trace of ctx.
+func Encode(ctx context.Context, id string, m proto.Message) (*message.Message, error) {
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().Name(), err)
+	}
+	msg := message.NewMessage(id, payload)
+	msg.SetContext(ctx)
+	telemetry.Inject(ctx, msg.Metadata)
+	return msg, nil
+}
+
+// Decode reads the message's payload into m, and gives a context that carries
+// the trace of the message.
+func Decode(msg *message.Message, m proto.Message) (context.Context, error) {
+	ctx := telemetry.Extract(msg.Context(), msg.Metadata)
+	if err := proto.Unmarshal(msg.Payload, m); err != nil {
+		return ctx, fmt.Errorf("decode %s: %w", m.ProtoReflect().Descriptor().Name(), err)
+	}
+	return ctx, nil
+}
+
+var _ Publisher = (*stream.Publisher)(nil)
