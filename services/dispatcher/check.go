@@ -1,0 +1,67 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/scim"
+)
+
+// control is a userName that nobody has: asking for it costs the target little
+// and shows whether it answers us, as the big identity providers test a
+// connection.
+const control = "joinery-control-request"
+
+// checked is a provider with a control request.
+type checked struct{ Provider }
+
+// Check tells whether the target answers, knows us, and is where we think it
+// is. A target that merely dislikes the question answers all three.
+func (c checked) Check(ctx context.Context) error {
+	_, err := c.Find(ctx, scim.Users, "userName", control)
+	switch fault.KindOf(err) {
+	case fault.Permanent, fault.Unsupported, fault.Conflict:
+		return nil
+	case fault.NotFound:
+		return fault.Mark(fault.TargetDown, fmt.Errorf("the users endpoint is not where the configuration says: %w", err))
+	default:
+		return err
+	}
+}
+
+// counted counts the requests of one pursuit.
+type counted struct {
+	Provider
+	requests *int32
+}
+
+func (c counted) Find(ctx context.Context, kind scim.Kind, attr, value string) ([]scim.Resource, error) {
+	*c.requests++
+	return c.Provider.Find(ctx, kind, attr, value)
+}
+
+func (c counted) Get(ctx context.Context, kind scim.Kind, id string) (scim.Resource, error) {
+	*c.requests++
+	return c.Provider.Get(ctx, kind, id)
+}
+
+func (c counted) Create(ctx context.Context, kind scim.Kind, r scim.Resource) (scim.Resource, error) {
+	*c.requests++
+	return c.Provider.Create(ctx, kind, r)
+}
+
+func (c counted) Patch(ctx context.Context, kind scim.Kind, id, etag string, ops []scim.Operation) (scim.Resource, error) {
+	*c.requests++
+	return c.Provider.Patch(ctx, kind, id, etag, ops)
+}
+
+func (c counted) Replace(ctx context.Context, kind scim.Kind, id, etag string, r scim.Resource) (scim.Resource, error) {
+	*c.requests++
+	return c.Provider.Replace(ctx, kind, id, etag, r)
+}
+
+func (c counted) Delete(ctx context.Context, kind scim.Kind, id, etag string) error {
+	*c.requests++
+	return c.Provider.Delete(ctx, kind, id, etag)
+}

@@ -1,0 +1,251 @@
+// Package dispatcher owns the wire: it brings one (target, identity) pair at a
+// time to its desired state with the fewest safe SCIM calls, and records how
+// every command ended. It knows nothing of sources or mapping rules.
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/telemetry"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Provider is a target's SCIM service provider. Every error is marked by
+// pkg/fault; every request has waited for its token.
+type Provider interface {
+	Find(ctx context.Context, kind scim.Kind, attr, value string) ([]scim.Resource, error)
+	Get(ctx context.Context, kind scim.Kind, id string) (scim.Resource, error)
+	Create(ctx context.Context, kind scim.Kind, r scim.Resource) (scim.Resource, error)
+	Patch(ctx context.Context, kind scim.Kind, id, etag string, ops []scim.Operation) (scim.Resource, error)
+	Replace(ctx context.Context, kind scim.Kind, id, etag string, r scim.Resource) (scim.Resource, error)
+	Delete(ctx context.Context, kind scim.Kind, id, etag string) error
+}
+
+// Outbox publishes what the dispatcher decides. A call returns when the broker
+// has stored the message; a second outcome for the same (target, identity,
+// event) is not stored.
+type Outbox interface {
+	Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error
+	Outcome(ctx context.Context, o *joineryv1.Outcome) error
+	DeadLetter(ctx context.Context, d *joineryv1.DeadLetter) error
+}
+
+// Pauser makes every replica leave a target alone for a while.
+type Pauser interface {
+	Hold(ctx context.Context, target string, pause time.Duration) error
+}
+
+// Settings are what the dispatcher must know of a target.
+type Settings struct {
+	// Match are the attributes to search by, in order.
+	Match []string
+	// Adopt is exact, ask or never.
+	Adopt string
+	// Attempts after which a command that keeps failing becomes a case.
+	Attempts int
+	// Backoff is the first waiting time between attempts; it doubles up to BackoffCap.
+	Backoff, BackoffCap time.Duration
+	// Settle is how long the target may take to show what it has committed.
+	Settle time.Duration
+	// Throttle is the pause after a 429 that names none.
+	Throttle time.Duration
+}
+
+// Defaults fills what is not set.
+func (s Settings) Defaults() Settings {
+	if len(s.Match) == 0 {
+		s.Match = []string{"externalId", "userName"}
+	}
+	if s.Adopt == "" {
+		s.Adopt = "exact"
+	}
+	s.Attempts = max(s.Attempts, 0)
+	if s.Attempts == 0 {
+		s.Attempts = 12
+	}
+	if s.Backoff == 0 {
+		s.Backoff = time.Second
+	}
+	if s.BackoffCap == 0 {
+		s.BackoffCap = 15 * time.Minute
+	}
+	if s.Settle == 0 {
+		s.Settle = 5 * time.Second
+	}
+	if s.Throttle == 0 {
+		s.Throttle = 30 * time.Second
+	}
+	return s
+}
+
+type metrics struct {
+	outcomes *telemetry.Counter
+	failures *telemetry.Counter
+	latency  *telemetry.Histogram
+	open     *telemetry.Gauge
+}
+
+func newMetrics(m *telemetry.Metrics) *metrics {
+	return &metrics{
+		outcomes: m.Counter("joinery_dispatcher_outcomes_total",
+			"Commands ended, by target, lane, operation and result.", "target", "lane", "operation", "result"),
+		failures: m.Counter("joinery_dispatcher_failures_total",
+			"Failed attempts, by target and kind of failure.", "target", "kind"),
+		latency: m.Histogram("joinery_dispatcher_command_seconds",
+			"Seconds from a command's issue to its outcome.", nil, "target", "lane"),
+		open: m.Gauge("joinery_dispatcher_target_open",
+			"1 while commands are sent to the target, 0 while it is paused, quarantined or down.", "target"),
+	}
+}
+
+// maxFresh bounds how often one delivery starts again from a fresh read because
+// the account changed under it.
+const maxFresh = 3
+
+// Handle brings about one command. It may be called any number of times with
+// the same command. nil means that the outcome is recorded; an error carries
+// the pause after which the command should come again.
+func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
+	ctx, span := t.tracer.Start(ctx, "dispatch command", trace.WithAttributes(
+		attribute.String("joinery.target", t.name),
+		attribute.String("joinery.identity", c.GetIdentity()),
+		attribute.String("joinery.event", c.GetEventId()),
+		attribute.Int64("joinery.revision", int64(c.GetRevision())),
+	))
+	defer span.End()
+	free, err := t.ledger.pairs.lock(ctx, t.name+"."+c.GetIdentity())
+	if err != nil {
+		return err
+	}
+	defer free()
+	for try := range maxFresh {
+		err = t.handle(ctx, c, try > 0)
+		if !fault.Is(err, fault.Changed) && !errors.Is(err, stream.ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		span.RecordError(err)
+	}
+	return err
+}
+
+func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, fresh bool) error {
+	account, rev, err := t.ledger.load(ctx, t.name, c.GetIdentity())
+	if err != nil {
+		return err
+	}
+	p := &pursuit{worker: t, cmd: c, account: account, revision: rev}
+	p.scim = checked{counted{t.provider, &p.requests}}
+	if p.old() {
+		return p.bygone(ctx)
+	}
+	if fresh {
+		p.cmd.Verify = true
+	}
+	before := p.account.Finished
+	if err := p.attempt(ctx); err != nil {
+		return p.failed(ctx, err, before)
+	}
+	t.breaker.success()
+	return p.succeeded(ctx, before)
+}
+
+// immediate are the pauses before the retries inside one delivery.
+var immediate = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond}
+
+// attempt runs the pursuit, trying again at once where a failure may pass by
+// itself. It does not insist while the target counts as down.
+func (p *pursuit) attempt(ctx context.Context) error {
+	err := p.run(ctx)
+	for _, pause := range immediate {
+		kind := fault.KindOf(err)
+		if err == nil || (kind != fault.Transient && kind != fault.Unknown) ||
+			errors.Is(err, stream.ErrConflict) || fault.Pause(err) > 0 || ctx.Err() != nil {
+			return err
+		}
+		p.metrics.failures.Add(1, p.name, kind.String())
+		if p.breaker.failure() {
+			return err
+		}
+		if sleep(ctx, p.jitter(pause)) != nil {
+			return err
+		}
+		err = p.run(ctx)
+	}
+	return err
+}
+
+// old tells whether the wish was overtaken or is already recorded.
+func (p *pursuit) old() bool {
+	c := p.cmd
+	if c.GetRevision() != p.account.Finished {
+		return c.GetRevision() < p.account.Finished
+	}
+	again := c.GetCause() == joineryv1.Cause_CAUSE_DRIFT || c.GetCause() == joineryv1.Cause_CAUSE_REPLAY
+	return !again || p.account.Outcome.Command == c.GetId()
+}
+
+// bygone records the end of a command that has nothing left to do: it was
+// overtaken, or it is the second delivery of one that already ended.
+func (p *pursuit) bygone(ctx context.Context) error {
+	o := p.outcome(ctx)
+	if last := p.account.Outcome; last.Command == p.cmd.GetId() {
+		return p.record(ctx, p.restore(o, last), 0)
+	}
+	o.Result = joineryv1.Result_RESULT_SUPERSEDED
+	o.SupersededBy = p.account.Finished
+	return p.record(ctx, o, p.account.Finished)
+}
+
+// succeeded stores the account with its outcome, then publishes the outcome.
+func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
+	o := p.outcome(ctx)
+	o.Result = joineryv1.Result_RESULT_APPLIED
+	if p.operation == opNone {
+		o.Result = joineryv1.Result_RESULT_NO_CHANGE
+	}
+	if len(p.ignored) > 0 {
+		o.Reason = fmt.Sprintf("the target kept its own value of %v", p.ignored)
+	}
+	a := &p.account
+	a.Applied = p.cmd.GetRevision()
+	a.State = stateOf(p.cmd.GetWish())
+	a.Intent, a.Attempts, a.FirstFailure, a.LastFailure, a.Case = nil, 0, time.Time{}, "", ""
+	if err := p.finish(ctx, o); err != nil {
+		return err
+	}
+	return p.record(ctx, o, before)
+}
+
+func stateOf(w joineryv1.Wish) string {
+	switch w {
+	case joineryv1.Wish_WISH_DISABLED:
+		return identity.Disabled
+	case joineryv1.Wish_WISH_ABSENT:
+		return identity.Absent
+	default:
+		return identity.Present
+	}
+}
+
+// sleep waits on the context's terms.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,473 @@
+package dispatcher_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/joinery/joinery/pkg/embedded/bubble"
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/scimhttp"
+	"github.com/joinery/joinery/pkg/simulator"
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/target"
+	"github.com/joinery/joinery/pkg/telemetry"
+	"github.com/joinery/joinery/pkg/wire"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"github.com/joinery/joinery/services/dispatcher"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// world is a dispatcher over the real broker, and one simulated target, on fake
+// time.
+type world struct {
+	*testing.T
+	bubble   *bubble.Bubble
+	conn     *stream.Conn
+	acme     *simulator.Server
+	accounts *stream.Bucket[identity.Account]
+	states   *stream.Bucket[target.State]
+	outbox   wire.Outbox
+	start    time.Time
+	holds    *holds
+	stop     func()
+	revision uint64
+}
+
+type holds struct{ pauses []time.Duration }
+
+func (h *holds) Hold(_ context.Context, _ string, pause time.Duration) error {
+	h.pauses = append(h.pauses, pause)
+	return nil
+}
+
+func inBubble(t *testing.T, o simulator.Options, fn func(w *world)) {
+	t.Helper()
+	bubble.Run(t, func(t *testing.T, b *bubble.Bubble) {
+		conn, err := stream.Dial(t.Context(), b.Broker.Options("test"))
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.Apply(t.Context(), stream.Design([]string{"acme"}, 1)))
+		w := &world{
+			T: t, bubble: b, conn: conn, acme: simulator.New(o), start: time.Now(), holds: &holds{},
+			outbox: wire.NewOutbox(conn.Publisher()),
+		}
+		b.Transport.Handle("acme.example", w.acme)
+		w.accounts, err = stream.OpenBucket[identity.Account](t.Context(), conn, stream.Accounts)
+		must(t, err)
+		w.states, err = stream.OpenBucket[target.State](t.Context(), conn, stream.Targets)
+		must(t, err)
+		w.run("worker-1")
+		fn(w)
+		w.stop()
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run starts a dispatcher; stop ends it.
+func (w *world) run(worker string) {
+	tel, err := telemetry.New(w.Context(), telemetry.Options{Service: "dispatcher", Log: w.Output()})
+	must(w, err)
+	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: w.bubble.Transport})
+	must(w, err)
+	s := dispatcher.New(dispatcher.Options{
+		Lanes: w.conn, Accounts: w.accounts, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
+		Telemetry: tel, Jitter: func(d time.Duration) time.Duration { return d },
+	})
+	ctx, cancel := context.WithCancel(w.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Run(ctx); err != nil {
+			w.Error(err)
+		}
+	}()
+	s.Configure(map[string]dispatcher.Target{"acme": {
+		Provider: client, Concurrency: 8, Version: "1", Settings: dispatcher.Settings{Match: []string{"externalId", "userName"}},
+	}})
+	w.stop = func() {
+		cancel()
+		<-done
+		must(w, tel.Shutdown(context.WithoutCancel(ctx)))
+	}
+}
+
+// wish publishes a command for a person.
+func (w *world) wish(who string, change func(*joineryv1.ProvisioningCommand)) *joineryv1.ProvisioningCommand {
+	w.Helper()
+	w.revision++
+	resource, err := structpb.NewStruct(map[string]any{"userName": who + "@example.com", "externalId": who, "title": "Rep"})
+	must(w, err)
+	c := &joineryv1.ProvisioningCommand{
+		Target: "acme", Identity: identity.IDOf(who), Revision: w.revision, Lane: joineryv1.Lane_LANE_NORMAL,
+		Wish: joineryv1.Wish_WISH_PRESENT, Resource: resource, EventId: fmt.Sprintf("event%d", w.revision), IssuedAt: timestamppb.Now(),
+	}
+	if change != nil {
+		change(c)
+	}
+	if c.GetId() == "" {
+		c.Id = identity.CommandID("acme", c.GetIdentity(), c.GetRevision())
+	}
+	must(w, w.outbox.Command(w.Context(), c))
+	return c
+}
+
+func leaves(c *joineryv1.ProvisioningCommand) {
+	c.Wish, c.Lane, c.Resource = joineryv1.Wish_WISH_DISABLED, joineryv1.Lane_LANE_URGENT, nil
+}
+
+func titled(title string) func(*joineryv1.ProvisioningCommand) {
+	return func(c *joineryv1.ProvisioningCommand) {
+		c.Resource.Fields["title"] = structpb.NewStringValue(title)
+	}
+}
+
+// wait lets fake time pass.
+func (w *world) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	<-timer.C
+	synctest.Wait()
+}
+
+// calls are the requests the target got, without control requests, as
+// "seconds METHOD path status".
+func (w *world) calls() []string {
+	var out []string
+	for _, r := range w.acme.Requests() {
+		if strings.Contains(r.Query, "joinery-control") {
+			continue
+		}
+		out = append(out, fmt.Sprintf("%.0fs %s %s %d", r.At.Sub(w.start).Seconds(), r.Method, r.Path, r.Status))
+	}
+	return out
+}
+
+// outcomes are the recorded outcomes, in the order they were stored.
+func (w *world) outcomes() []string {
+	w.Helper()
+	var out []string
+	for stored, err := range w.conn.Scan(w.Context(), stream.Outcomes, "joinery.outcome.acme.>") {
+		must(w, err)
+		var o joineryv1.Outcome
+		must(w, proto.Unmarshal(stored.Message.Payload, &o))
+		out = append(out, fmt.Sprintf("%s %s %s", o.GetEventId(), identity.ResultName(o.GetResult()), o.GetOperation()))
+	}
+	return out
+}
+
+func (w *world) account(who string) identity.Account {
+	w.Helper()
+	a, _, err := w.accounts.Get(w.Context(), identity.AccountKey("acme", identity.IDOf(who)))
+	must(w, err)
+	return a
+}
+
+func (w *world) same(want, got []string) {
+	w.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Error(diff)
+	}
+}
+
+func TestAnAccountIsMadeChangedDisabledAndEnabledAgain(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", titled("Lead"))
+		w.wait(time.Second)
+		w.wish("ann", titled("Lead")) // nothing to do
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Second)
+		w.wish("ann", titled("Lead"))
+		w.wait(time.Second)
+		w.same([]string{
+			"0s GET /Users 200", "0s GET /Users 200", "0s POST /Users 201",
+			"1s PATCH /Users/000001 200",
+			"3s GET /Users/000001 200", "3s PATCH /Users/000001 200", "3s GET /Users/000001 200",
+			"4s PATCH /Users/000001 200",
+		}, w.calls())
+		w.same([]string{
+			"event1 applied create", "event2 applied update", "event3 no_change none", "event4 applied disable", "event5 applied enable",
+		}, w.outcomes())
+		if a := w.account("ann"); a.Ownership != identity.Created || a.Applied != 5 || a.Intent != nil {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
+func TestALostAnswerMakesNoSecondAccount(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		if n := len(w.acme.Resources(scim.Users)); n != 1 {
+			w.Errorf("%d accounts", n)
+		}
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}
+
+func TestALostAnswerIsLookedForUntilTheTargetShowsIt(t *testing.T) {
+	inBubble(t, simulator.Options{Visibility: 3 * time.Second}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		if n := len(w.acme.Resources(scim.Users)); n != 1 {
+			w.Errorf("%d accounts, %v", n, w.calls())
+		}
+	})
+}
+
+func TestACrashBetweenCallAndRecordMakesNoSecondAccount(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "late", Method: "POST", Count: 1, RetryAfter: 10 * time.Second})
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		// The first worker dies with its request under way: its intent stays.
+		a, rev, err := w.accounts.Get(w.Context(), identity.AccountKey("acme", identity.IDOf("ann")))
+		must(w, err)
+		w.stop()
+		_, rev2, err := w.accounts.Get(w.Context(), identity.AccountKey("acme", identity.IDOf("ann")))
+		must(w, err)
+		if rev2 != rev || a.Intent == nil {
+			// The worker could still record: put its world back as a crash leaves it.
+			_, err = w.accounts.Put(w.Context(), identity.AccountKey("acme", identity.IDOf("ann")), a, rev2)
+			must(w, err)
+		}
+		w.run("worker-2")
+		w.wish("ann", nil)
+		w.wait(5 * time.Minute)
+		if n := len(w.acme.Resources(scim.Users)); n != 1 {
+			w.Errorf("%d accounts, %v", n, w.calls())
+		}
+	})
+}
+
+func TestAnOlderCommandNeverUndoesANewerOne(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Second)
+		old := w.wish("ann", func(c *joineryv1.ProvisioningCommand) { c.Id, c.Revision, c.EventId = "late", 1, "late" })
+		w.wait(time.Second)
+		if old.GetRevision() != 1 {
+			t.Fatal("not old")
+		}
+		u := w.acme.Resources(scim.Users)[0]
+		if active, _ := u.Active(); active {
+			w.Error("the leaver was undone")
+		}
+		w.same([]string{"event1 applied create", "event2 applied disable", "late superseded "}, w.outcomes())
+	})
+}
+
+func TestAThrottledTargetIsLeftAloneOnEveryReplica(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "429", Method: "POST", Count: 1, RetryAfter: 90 * time.Second})
+		w.wish("ann", nil)
+		w.wait(5 * time.Minute)
+		w.same([]string{
+			"0s GET /Users 200", "0s GET /Users 200", "0s POST /Users 429",
+			"90s GET /Users 200", "90s GET /Users 200", "90s POST /Users 201",
+		}, w.calls())
+		if diff := cmp.Diff([]time.Duration{90 * time.Second}, w.holds.pauses); diff != "" {
+			w.Error(diff)
+		}
+	})
+}
+
+func TestATargetDownForAnHourLosesNothingAndMakesNoCases(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "500", Until: time.Now().Add(time.Hour)})
+		for i := range 20 {
+			w.wish(fmt.Sprint("p", i), nil)
+		}
+		w.wait(59 * time.Minute)
+		during := len(w.acme.Requests())
+		w.wait(10 * time.Minute)
+		if n := len(w.acme.Resources(scim.Users)); n != 20 {
+			w.Errorf("%d accounts", n)
+		}
+		if during > 300 {
+			w.Errorf("%d requests while it was down", during)
+		}
+		for _, o := range w.outcomes() {
+			if !strings.HasSuffix(o, "applied create") {
+				w.Error(o)
+			}
+		}
+	})
+}
+
+func TestARefusedCredentialStopsTheTargetAndMakesNoCases(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "401", Until: time.Now().Add(30 * time.Minute)})
+		for i := range 50 {
+			w.wish(fmt.Sprint("p", i), nil)
+		}
+		w.wait(10 * time.Minute)
+		s, _, err := w.states.Get(w.Context(), "acme")
+		must(w, err)
+		if s.Quarantined == nil || s.Quarantined.Status != 401 {
+			w.Errorf("%+v", s)
+		}
+		w.same(nil, w.outcomes())
+		w.wait(30 * time.Minute)
+		if n := len(w.outcomes()); n != 50 {
+			w.Errorf("%d outcomes after the credential was good again", n)
+		}
+	})
+}
+
+func TestARefusedResourceIsACaseAndBlocksNobodyElse(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("bad", func(c *joineryv1.ProvisioningCommand) {
+			c.Resource.Fields["nonsense"] = structpb.NewStringValue("x")
+		})
+		w.wish("good", nil)
+		w.wait(time.Second)
+		stored, err := w.conn.Last(w.Context(), stream.DeadLetters, "joinery.deadletter.acme.*")
+		must(w, err)
+		var d joineryv1.DeadLetter
+		must(w, proto.Unmarshal(stored.Message.Payload, &d))
+		if d.GetStatus() != 400 || d.GetScimType() != "invalidValue" || d.GetCause() != joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_REFUSED {
+			w.Error(&d)
+		}
+		if strings.Contains(d.GetReason(), "example.com") {
+			w.Error("a personal value in", d.GetReason())
+		}
+		if a := w.account("bad"); a.Case != d.GetId() {
+			w.Errorf("%+v", a)
+		}
+		if n := len(w.acme.Resources(scim.Users)); n != 1 {
+			w.Errorf("%d accounts", n)
+		}
+	})
+}
+
+func TestStrangersAreReportedAndNeverTouched(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		must(t, w.acme.Seed(scim.Users, scim.Resource{
+			"schemas": []any{scim.UserSchema}, "userName": "ann@example.com", "externalId": "somebody-else", "title": "CEO",
+		}))
+		before := w.acme.Resources(scim.Users)
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		if diff := cmp.Diff(before, w.acme.Resources(scim.Users)); diff != "" {
+			w.Error(diff)
+		}
+		w.same([]string{"event1 dead_lettered none"}, w.outcomes())
+	})
+}
+
+func TestAnAccountWithoutAnOwnerIsAdopted(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		must(t, w.acme.Seed(scim.Users, scim.Resource{"schemas": []any{scim.UserSchema}, "userName": "ANN@example.com", "nickName": "theirs"}))
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		u := w.acme.Resources(scim.Users)
+		if len(u) != 1 || u[0].ExternalID() != "ann" || u[0]["nickName"] != "theirs" {
+			w.Error(u)
+		}
+		if a := w.account("ann"); a.Ownership != identity.Adopted {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
+func TestAnAccountRemovedByHandIsMadeAgain(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		must(t, w.acme.Remove(scim.Users, "000001"))
+		w.wish("ann", titled("Lead"))
+		w.wait(time.Minute)
+		if u := w.acme.Resources(scim.Users); len(u) != 1 || u[0]["title"] != "Lead" {
+			w.Error(u)
+		}
+	})
+}
+
+func TestATargetWithoutPatchIsLearned(t *testing.T) {
+	inBubble(t, simulator.Options{NoPatch: true}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", titled("Lead"))
+		w.wait(time.Second)
+		w.wish("ann", titled("Head"))
+		w.wait(time.Second)
+		w.same([]string{
+			"0s GET /Users 200", "0s GET /Users 200", "0s POST /Users 201",
+			"1s PATCH /Users/000001 501", "1s GET /Users/000001 200", "1s PUT /Users/000001 200",
+			"2s GET /Users/000001 200", "2s PUT /Users/000001 200",
+		}, w.calls())
+	})
+}
+
+func TestAPausedTargetKeepsItsCommands(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		_, err := w.states.Put(w.Context(), "acme", target.State{Target: "acme", Paused: &target.Decision{By: "ops"}}, 0)
+		must(w, err)
+		w.wait(10 * time.Second)
+		w.wish("ann", nil)
+		w.wait(time.Hour)
+		w.same(nil, w.calls())
+		_, rev, err := w.states.Get(w.Context(), "acme")
+		must(w, err)
+		_, err = w.states.Put(w.Context(), "acme", target.State{Target: "acme"}, rev)
+		must(w, err)
+		w.wait(10 * time.Second)
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}
+
+func TestReplacedCommandsGetTheirOutcome(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "500", Until: time.Now().Add(time.Minute)})
+		w.wish("ann", nil)
+		w.wait(10 * time.Second)
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) {
+			titled("Lead")(c)
+			c.Earlier = []*joineryv1.EarlierCommand{{Revision: 1, EventId: "event1"}}
+		})
+		w.wait(10 * time.Minute)
+		w.same([]string{"event1 superseded ", "event2 applied create"}, w.outcomes())
+	})
+}
+
+func TestAReferenceWaitsForTheOneItNames(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) {
+			c.References = map[string]string{scim.EnterpriseSchema + ":manager.value": identity.IDOf("boss")}
+		})
+		w.wait(time.Second)
+		if a := w.account("ann"); len(a.Waiting) != 1 {
+			w.Errorf("%+v", a)
+		}
+		w.wish("boss", nil)
+		w.wait(time.Second)
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) {
+			c.References = map[string]string{scim.EnterpriseSchema + ":manager.value": identity.IDOf("boss")}
+		})
+		w.wait(time.Second)
+		v, _ := w.acme.Resources(scim.Users)[0].Get(scim.EnterpriseSchema + ":manager.value")
+		if v != "000002" {
+			w.Errorf("manager is %v", v)
+		}
+	})
+}

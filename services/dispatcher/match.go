@@ -1,0 +1,158 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/scim"
+)
+
+// Errors that make a case of a command.
+var (
+	// ErrStranger: an account matches that is not ours to take.
+	ErrStranger = errors.New("an account that Joinery neither created nor may adopt has this name")
+	// ErrAmbiguous: more than one account matches.
+	ErrAmbiguous = errors.New("more than one account matches this person")
+)
+
+// search looks for the account by the target's matching rules, first hit wins,
+// and links it where that is allowed:
+//
+//	found                                    then
+//	nothing                                  nothing (the caller creates)
+//	one, with our externalId                 ours
+//	one, while a create of ours is open      ours: the lost answer said 201
+//	one, with somebody else's externalId     case "stranger"
+//	one, without externalId                  by policy: adopt, or case "stranger"
+//	several                                  case "ambiguous"
+func (p *pursuit) search(ctx context.Context, desired scim.Resource) error {
+	for _, attr := range p.settings.Match {
+		value, ok := text(desired, attr)
+		if !ok {
+			continue
+		}
+		found, err := p.scim.Find(ctx, scim.Users, attr, value)
+		if fault.Is(err, fault.Permanent) {
+			// The target cannot filter on this attribute; the next may do.
+			p.learn(ctx, "filter."+attr, "refused")
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("search for an account by %s: %w", attr, err)
+		}
+		switch len(found) {
+		case 0:
+			continue
+		case 1:
+			return p.link(found[0], desired)
+		default:
+			return fault.Mark(fault.Conflict, ErrAmbiguous)
+		}
+	}
+	return nil
+}
+
+// link takes a found account as ours, where that is allowed.
+func (p *pursuit) link(found, desired scim.Resource) error {
+	theirs, ours := found.ExternalID(), desired.ExternalID()
+	begun := p.account.Intent != nil && p.account.Intent.Operation == opCreate
+	switch {
+	case ours != "" && theirs == ours:
+	case begun && theirs == "":
+	case theirs != "", p.settings.Adopt != "exact":
+		return fault.Mark(fault.Conflict, ErrStranger)
+	}
+	p.account.RemoteID = found.ID()
+	p.account.Ownership = identity.Adopted
+	if begun {
+		p.account.Ownership = identity.Created
+		p.operation = opCreate
+	} else {
+		p.operation = opAdopt
+	}
+	p.account.Sent = nil
+	p.observe(found)
+	return nil
+}
+
+// create makes the account: intent first, then one POST. The caller has
+// searched. While an earlier POST is unresolved, a second waits until the
+// target has had time to show the first.
+func (p *pursuit) create(ctx context.Context, desired scim.Resource) error {
+	if open := p.account.Intent; open != nil && open.Operation == opCreate {
+		if wait := p.settings.Settle - time.Since(open.At); wait > 0 {
+			return fault.Retry(wait, errors.New("an earlier create is not resolved yet"))
+		}
+	}
+	p.account.Sent = desired // searched for, should the answer be lost
+	if err := p.begin(ctx, opCreate); err != nil {
+		return err
+	}
+	created, err := p.scim.Create(ctx, scim.Users, desired)
+	if fault.Is(err, fault.Conflict) {
+		return p.contested(ctx, desired, err)
+	}
+	if err != nil {
+		if !fault.Is(err, fault.Unknown) {
+			// The target refused: nothing was made, nothing to resolve.
+			p.account.Intent, p.account.Sent = nil, nil
+		}
+		return fmt.Errorf("create an account: %w", err)
+	}
+	p.operation = opCreate
+	p.account.Ownership = identity.Created
+	return p.settle(ctx, created, desired)
+}
+
+// settle links a created account from the target's answer, or where the answer
+// held none, from a search.
+func (p *pursuit) settle(ctx context.Context, created, desired scim.Resource) error {
+	if created == nil || created.ID() == "" {
+		if err := p.search(ctx, desired); err != nil {
+			return err
+		}
+		if p.account.RemoteID == "" {
+			return fault.Mark(fault.Unknown, errors.New("the target answered a create without a resource, and shows none yet"))
+		}
+	} else {
+		p.account.RemoteID = created.ID()
+		p.observe(created)
+	}
+	if _, said := p.observed.Active(); !said {
+		p.observed = nil // the answer was a fragment: read it back
+	}
+	if err := p.verify(ctx, desired); err != nil {
+		return err
+	}
+	p.changed = []string{}
+	return nil
+}
+
+// contested resolves a 409: somebody has that name; if it is us, go on.
+func (p *pursuit) contested(ctx context.Context, desired scim.Resource, conflict error) error {
+	p.account.Intent, p.account.Sent = nil, nil
+	if err := p.search(ctx, desired); err != nil {
+		return err
+	}
+	if p.account.RemoteID == "" {
+		return fmt.Errorf("create an account that conflicts with one no search finds: %w", conflict)
+	}
+	return p.update(ctx, desired)
+}
+
+// text is a string attribute of the resource, for use in a search.
+func text(r scim.Resource, attr string) (string, bool) {
+	v, ok := r.Get(attr)
+	if !ok {
+		return "", false
+	}
+	if many, isList := v.([]any); isList && len(many) > 0 {
+		v = many[0]
+	}
+	s, isString := v.(string)
+	return s, isString && s != ""
+}

@@ -1,0 +1,359 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/scim"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+)
+
+// The operations that outcomes name.
+const (
+	opNone    = "none"
+	opCreate  = "create"
+	opAdopt   = "adopt"
+	opUpdate  = "update"
+	opEnable  = "enable"
+	opDisable = "disable"
+	opDelete  = "delete"
+)
+
+// pursuit brings one account to one wish. It holds the account as stored, and
+// what the target showed of it, and changes the target only through steps that
+// are recorded before they are taken.
+type pursuit struct {
+	*worker
+	cmd       *joineryv1.ProvisioningCommand
+	account   identity.Account
+	revision  uint64        // of the stored account, for compare-and-swap
+	observed  scim.Resource // nil: not read
+	operation string
+	changed   []string
+	ignored   []string
+	requests  int32
+	scim      checked
+}
+
+// run brings the account to the wish. What it did stands in the account, which
+// the caller stores with the outcome.
+func (p *pursuit) run(ctx context.Context) error {
+	p.operation = opNone
+	switch p.cmd.GetWish() {
+	case joineryv1.Wish_WISH_PRESENT:
+		return p.present(ctx)
+	case joineryv1.Wish_WISH_DISABLED:
+		return p.disabled(ctx)
+	case joineryv1.Wish_WISH_ABSENT:
+		return p.absent(ctx)
+	default:
+		return fault.Mark(fault.Permanent, errNoWish)
+	}
+}
+
+// present creates, adopts or updates.
+func (p *pursuit) present(ctx context.Context) error {
+	desired, err := p.desired(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.locate(ctx, desired); err != nil {
+		return err
+	}
+	if p.account.RemoteID == "" {
+		return p.create(ctx, desired)
+	}
+	err = p.update(ctx, desired)
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	// Our link is stale: somebody removed the account. Look again before
+	// making another one.
+	p.unlink()
+	if err := p.locate(ctx, desired); err != nil {
+		return err
+	}
+	if p.account.RemoteID == "" {
+		return p.create(ctx, desired)
+	}
+	return p.update(ctx, desired)
+}
+
+// desired is the resource to show, with references resolved to ids of this
+// target. A reference to somebody who has no account yet is left out, and the
+// account is marked as waiting for them.
+func (p *pursuit) desired(ctx context.Context) (scim.Resource, error) {
+	desired := scim.Resource(p.cmd.GetResource().AsMap())
+	if _, said := desired.Active(); !said {
+		desired["active"] = true
+	}
+	p.account.Waiting = nil
+	for path, id := range p.cmd.GetReferences() {
+		remote, err := p.ledger.remoteID(ctx, p.name, id)
+		if err != nil {
+			return nil, err
+		}
+		if remote == "" {
+			p.account.Waiting = append(p.account.Waiting, id)
+			continue
+		}
+		if err := desired.Set(path, remote); err != nil {
+			return nil, fault.Mark(fault.Permanent, fmt.Errorf("set %s: %w", path, err))
+		}
+	}
+	slices.Sort(p.account.Waiting)
+	return desired, nil
+}
+
+// locate makes sure that we know whether the account exists: by the link we
+// have, or by search. It reads the account wherever what was sent cannot be
+// trusted.
+func (p *pursuit) locate(ctx context.Context, desired scim.Resource) error {
+	if p.account.RemoteID == "" {
+		return p.search(ctx, desired)
+	}
+	if !p.cmd.GetVerify() && p.account.Intent == nil {
+		return nil
+	}
+	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		p.unlink()
+		return p.search(ctx, desired)
+	case err != nil:
+		return fmt.Errorf("read an account: %w", err)
+	}
+	p.observe(observed)
+	return nil
+}
+
+func (p *pursuit) unlink() {
+	p.account.RemoteID, p.account.Version, p.account.Ownership = "", "", ""
+	p.account.Sent, p.observed = nil, nil
+}
+
+func (p *pursuit) observe(r scim.Resource) {
+	p.observed = r
+	p.account.Version = r.Version()
+}
+
+// update sends the difference. "active" travels in a request of its own:
+// several vendors refuse or misread it in company.
+func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
+	ops := scim.Diff(p.account.Sent, p.observed, desired)
+	if len(ops) == 0 {
+		p.account.Sent = desired
+		return nil
+	}
+	if err := p.begin(ctx, opUpdate); err != nil {
+		return err
+	}
+	if p.operation == opNone {
+		p.operation = opUpdate
+	}
+	var activation, rest []scim.Operation
+	for _, op := range ops {
+		p.changed = append(p.changed, op.Path)
+		if op.Path == "active" {
+			p.operation = opEnable
+			activation = append(activation, op)
+		} else {
+			rest = append(rest, op)
+		}
+	}
+	for _, batch := range [][]scim.Operation{rest, activation} {
+		if err := p.change(ctx, batch); err != nil {
+			return err
+		}
+	}
+	p.account.Sent = desired
+	return p.verify(ctx, desired)
+}
+
+// change applies operations to the linked account by PATCH, or where the target
+// has none, by reading, applying and replacing. It starts again from a fresh
+// read when the account changed meanwhile.
+func (p *pursuit) change(ctx context.Context, ops []scim.Operation) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	after, err := p.patch(ctx, ops)
+	if fault.Is(err, fault.Unsupported) {
+		p.learn(ctx, "patch", "refused")
+		after, err = p.replace(ctx, ops)
+	}
+	if err != nil {
+		return fmt.Errorf("change an account: %w", err)
+	}
+	p.observed = after
+	if after != nil {
+		p.account.Version = after.Version()
+	} else {
+		p.account.Version = ""
+	}
+	return nil
+}
+
+func (p *pursuit) patch(ctx context.Context, ops []scim.Operation) (scim.Resource, error) {
+	if p.knows("patch", "refused") {
+		return nil, fault.Mark(fault.Unsupported, errors.New("the target refuses PATCH"))
+	}
+	return p.scim.Patch(ctx, scim.Users, p.account.RemoteID, p.ifMatch(), ops)
+}
+
+func (p *pursuit) replace(ctx context.Context, ops []scim.Operation) (scim.Resource, error) {
+	current, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
+	if err != nil {
+		return nil, err
+	}
+	p.observe(current)
+	next, err := current.Apply(ops)
+	if err != nil {
+		return nil, fault.Mark(fault.Permanent, fmt.Errorf("apply a change to what was read: %w", err))
+	}
+	return p.scim.Replace(ctx, scim.Users, p.account.RemoteID, p.ifMatch(), next)
+}
+
+// ifMatch is the ETag to insist on: only that of a resource read in this
+// pursuit. One that was stored long ago would refuse harmless changes.
+func (p *pursuit) ifMatch() string {
+	if p.observed == nil {
+		return ""
+	}
+	return p.account.Version
+}
+
+// verify compares what the target answered with what was asked. A target that
+// says yes and does nothing is remembered and reported, not asked again.
+func (p *pursuit) verify(ctx context.Context, desired scim.Resource) error {
+	if p.observed == nil {
+		observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
+		if err != nil {
+			return fmt.Errorf("read back an account: %w", err)
+		}
+		p.observe(observed)
+	}
+	p.ignored = scim.Equal(p.observed, desired)
+	return nil
+}
+
+// disabled makes an account inactive. An account that never was is not made
+// for it.
+func (p *pursuit) disabled(ctx context.Context) error {
+	if gone, err := p.relocate(ctx); gone || err != nil {
+		p.account.State = identity.Disabled
+		return err
+	}
+	if p.observed == nil {
+		if err := p.read(ctx); err != nil || p.account.RemoteID == "" {
+			return err
+		}
+	}
+	if active, said := p.observed.Active(); said && !active {
+		p.confirm()
+		return nil
+	}
+	if err := p.begin(ctx, opDisable); err != nil {
+		return err
+	}
+	p.operation, p.changed = opDisable, []string{"active"}
+	err := p.change(ctx, []scim.Operation{{Op: "replace", Path: "active", Value: false}})
+	if fault.Is(err, fault.NotFound) {
+		p.unlink()
+		p.confirm()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.confirmDisabled(ctx)
+}
+
+// read fetches the linked account; a link that leads nowhere is dropped.
+func (p *pursuit) read(ctx context.Context) error {
+	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		if err := p.scim.Check(ctx); err != nil {
+			return fmt.Errorf("check that a missing account is really missing: %w", err)
+		}
+		p.unlink()
+		p.confirm()
+		return nil
+	case err != nil:
+		return fmt.Errorf("read an account: %w", err)
+	}
+	p.observe(observed)
+	return nil
+}
+
+// relocate finds the account to end. gone means that there is none that is ours.
+func (p *pursuit) relocate(ctx context.Context) (gone bool, err error) {
+	if p.account.RemoteID != "" {
+		return false, nil
+	}
+	if p.account.Intent == nil || p.account.Intent.Operation != opCreate {
+		return true, nil
+	}
+	// A create was begun and never seen to end: it may be there.
+	desired := scim.Resource(p.account.Sent)
+	if err := p.search(ctx, desired); err != nil {
+		return false, err
+	}
+	return p.account.RemoteID == "", nil
+}
+
+func (p *pursuit) confirmDisabled(ctx context.Context) error {
+	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
+	if fault.Is(err, fault.NotFound) {
+		p.unlink()
+		p.confirm()
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read back a disabled account: %w", err)
+	}
+	p.observe(observed)
+	if active, said := observed.Active(); active || !said {
+		return fault.Mark(fault.Transient, errors.New("the target still shows the account as active"))
+	}
+	p.confirm()
+	return nil
+}
+
+// confirm notes that the target, read back, shows the leaving.
+func (p *pursuit) confirm() {
+	p.account.Confirmed = time.Now().UTC()
+	if p.account.Sent != nil {
+		p.account.Sent = scim.Resource(p.account.Sent).Clone()
+		p.account.Sent["active"] = false
+	}
+}
+
+// absent deletes the account. One that is already gone is a success, once a
+// control request shows that we are talking to the right place.
+func (p *pursuit) absent(ctx context.Context) error {
+	if gone, err := p.relocate(ctx); gone || err != nil {
+		return err
+	}
+	if err := p.begin(ctx, opDelete); err != nil {
+		return err
+	}
+	p.operation = opDelete
+	err := p.scim.Delete(ctx, scim.Users, p.account.RemoteID, "")
+	if fault.Is(err, fault.NotFound) {
+		p.operation = opNone
+		err = p.scim.Check(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("delete an account: %w", err)
+	}
+	p.unlink()
+	p.confirm()
+	return nil
+}

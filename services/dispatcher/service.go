@@ -1,0 +1,254 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/joinery/joinery/pkg/app"
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/target"
+	"github.com/joinery/joinery/pkg/telemetry"
+	"github.com/joinery/joinery/pkg/wire"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Lanes gives the queue of one lane of one target. Admit is asked before each
+// fetch; at most concurrency messages are out at a time, and one per identity.
+type Lanes interface {
+	Lane(target, lane string, concurrency int, admit func(context.Context) error) message.Subscriber
+}
+
+// Watched is a bucket of target states that can be watched. The watch calls fn
+// for every state, and for every change until ctx ends.
+type Watched interface {
+	States
+	Watch(ctx context.Context, prefix string, fn func(key string, value *target.State, rev uint64)) error
+}
+
+// Target is one target as configured.
+type Target struct {
+	Settings    Settings
+	Provider    Provider
+	Concurrency int
+	// Version changes when anything of the target's configuration does.
+	Version string
+	// Stopped targets (mode simulate or paused) keep their commands.
+	Stopped bool
+}
+
+// Options are what the service works with.
+type Options struct {
+	Lanes    Lanes
+	Accounts Accounts
+	States   Watched
+	Outbox   Outbox
+	Pauser   Pauser
+	// Worker names this process. It must survive a restart where only one such
+	// process can run, and differ between replicas.
+	Worker string
+	// Lease is how long another worker's unfinished call is left alone; it must
+	// exceed the longest time that a request can take.
+	Lease     time.Duration
+	Telemetry *telemetry.Telemetry
+	// Jitter spreads pauses; nil means at random over the upper half.
+	Jitter func(time.Duration) time.Duration
+}
+
+// Service is the dispatcher: one bulkhead for each target.
+type Service struct {
+	options Options
+	metrics *metrics
+	ledger  *ledger
+	mu      sync.Mutex
+	wanted  map[string]Target
+	changed chan struct{}
+}
+
+// New makes a dispatcher that has no targets yet.
+func New(o Options) *Service {
+	if o.Lease == 0 {
+		o.Lease = time.Minute
+	}
+	if o.Jitter == nil {
+		o.Jitter = jitter
+	}
+	return &Service{
+		options: o, metrics: newMetrics(o.Telemetry.Metrics), changed: make(chan struct{}, 1),
+		ledger: &ledger{accounts: o.Accounts, worker: o.Worker, lease: o.Lease},
+	}
+}
+
+// Configure puts targets in force. What is in flight is finished first.
+func (s *Service) Configure(targets map[string]Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = targets
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run dispatches until ctx ends, then finishes what is in flight.
+func (s *Service) Run(ctx context.Context) error {
+	running := map[string]*bulkhead{}
+	defer func() {
+		for _, b := range running {
+			b.stop()
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+			s.reconfigure(ctx, running)
+		}
+	}
+}
+
+// bulkhead is one target at work, and how to end it.
+type bulkhead struct {
+	version string
+	worker  *worker
+	cancel  context.CancelFunc
+	done    chan struct{}
+}
+
+func (b *bulkhead) stop() {
+	b.cancel()
+	<-b.done
+}
+
+func (s *Service) reconfigure(ctx context.Context, running map[string]*bulkhead) {
+	s.mu.Lock()
+	wanted := s.wanted
+	s.mu.Unlock()
+	for name, b := range running {
+		if t, ok := wanted[name]; !ok || t.Stopped || t.Version != b.version {
+			b.stop()
+			delete(running, name)
+		}
+	}
+	for name, t := range wanted {
+		if running[name] == nil && !t.Stopped {
+			running[name] = s.start(ctx, name, t)
+		}
+	}
+}
+
+func (s *Service) start(ctx context.Context, name string, t Target) *bulkhead {
+	ctx, cancel := context.WithCancel(ctx)
+	w := s.worker(name, t)
+	b := &bulkhead{version: t.Version, worker: w, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		if err := w.run(ctx, s.options, t.Concurrency); err != nil && ctx.Err() == nil {
+			w.log.ErrorContext(ctx, "target stopped working", "target", name, "error", err)
+		}
+	}()
+	return b
+}
+
+func (s *Service) worker(name string, t Target) *worker {
+	o := s.options
+	return &worker{
+		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
+		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
+		jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
+	}
+}
+
+// run works the three lanes, the probe and the watch of one target.
+func (t *worker) run(ctx context.Context, o Options, concurrency int) error {
+	group := app.NewGroup(ctx)
+	group.Go("watch "+t.name, func(ctx context.Context) error {
+		return o.States.Watch(ctx, t.name, func(key string, value *target.State, _ uint64) {
+			if key == t.name && value != nil {
+				t.states.seen(*value)
+			}
+		})
+	})
+	group.Go("probe "+t.name, t.Probe)
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: o.Lease}, telemetry.Watermill(t.log))
+	if err != nil {
+		return fmt.Errorf("make a router: %w", err)
+	}
+	router.AddMiddleware(middleware.Recoverer)
+	for lane, share := range shares(concurrency) {
+		router.AddConsumerHandler(t.name+"."+lane, lane, o.Lanes.Lane(t.name, lane, share, t.Admit), t.receive)
+	}
+	group.Go("router "+t.name, router.Run)
+	return group.Wait()
+}
+
+// shares divides a target's concurrency: a quarter, at least one, is kept for
+// leavers; bulk may use a quarter.
+func shares(concurrency int) map[string]int {
+	concurrency = max(concurrency, 1)
+	urgent := max(concurrency/4, 1)
+	return map[string]int{
+		"urgent": urgent,
+		"normal": max(concurrency-urgent, 1),
+		"bulk":   max(concurrency/4, 1),
+	}
+}
+
+// receive settles one message: nil acknowledges it.
+func (t *worker) receive(msg *message.Message) error {
+	var c joineryv1.ProvisioningCommand
+	ctx, err := wire.Decode(msg, &c)
+	if err != nil {
+		err = t.poison(ctx, msg, err)
+	} else {
+		err = t.Handle(ctx, &c)
+	}
+	if err != nil {
+		stream.RetryAfter(msg, max(fault.Pause(err), minPause))
+	}
+	return err
+}
+
+// minPause keeps a failure that named no pause from coming back in a hot loop.
+const minPause = time.Second
+
+// poison dead-letters a command that cannot be read.
+func (t *worker) poison(ctx context.Context, msg *message.Message, why error) error {
+	subject := strings.Split(stream.DeliveryOf(msg).Subject, ".")
+	id := subject[len(subject)-1]
+	return t.outbox.DeadLetter(ctx, &joineryv1.DeadLetter{
+		Id: "poison-" + t.name + "-" + id, Cause: joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_POISON,
+		Command: &joineryv1.ProvisioningCommand{Id: msg.UUID, Target: t.name, Identity: id},
+		Payload: msg.Payload, Reason: why.Error(), TraceId: traceID(ctx),
+	})
+}
+
+// worker is one target at work.
+type worker struct {
+	name     string
+	settings Settings
+	provider Provider
+	ledger   *ledger
+	outbox   Outbox
+	pauser   Pauser
+	states   *states
+	breaker  *breaker
+	jitter   func(time.Duration) time.Duration
+	log      *slog.Logger
+	tracer   trace.Tracer
+	metrics  *metrics
+}
+
+// check asks the target's control question.
+func (t *worker) check(ctx context.Context) error { return checked{t.provider}.Check(ctx) }
+
+var errNoWish = errors.New("command has no wish")

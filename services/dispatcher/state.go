@@ -1,0 +1,173 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/target"
+)
+
+// States is the bucket of target states, shared by all replicas.
+type States interface {
+	Get(ctx context.Context, key string) (target.State, uint64, error)
+	Put(ctx context.Context, key string, s target.State, rev uint64) (uint64, error)
+}
+
+// states holds this process's copy of one target's state, kept fresh by a watch
+// on the bucket.
+type states struct {
+	bucket  States
+	mu      sync.Mutex
+	state   target.State
+	changed chan struct{} // closed and renewed at every change
+}
+
+func newStates(bucket States, name string) *states {
+	return &states{bucket: bucket, state: target.State{Target: name}, changed: make(chan struct{})}
+}
+
+// current gives the state, and a channel that is closed when it changes.
+func (s *states) current() (target.State, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.changed
+}
+
+// seen takes over a state that the watch brought.
+func (s *states) seen(state target.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = state
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// edit changes the stored state by compare-and-swap.
+func (s *states) edit(ctx context.Context, edit func(target.State) target.State) error {
+	for range 10 {
+		local, _ := s.current()
+		stored, rev, err := s.bucket.Get(ctx, local.Target)
+		if errors.Is(err, stream.ErrNotFound) {
+			stored = target.State{Target: local.Target}
+		} else if err != nil {
+			return fmt.Errorf("read the state of %s: %w", local.Target, err)
+		}
+		next := edit(stored)
+		next.UpdatedAt = time.Now().UTC()
+		_, err = s.bucket.Put(ctx, local.Target, next, rev)
+		if err == nil {
+			s.seen(next)
+			return nil
+		}
+		if !errors.Is(err, stream.ErrConflict) {
+			return fmt.Errorf("store the state of %s: %w", local.Target, err)
+		}
+	}
+	return fmt.Errorf("store the state of a target: %w", stream.ErrConflict)
+}
+
+// quarantine stops the target on every replica. The commands wait where they are.
+func (t *worker) quarantine(ctx context.Context, why error) {
+	var said *scim.Error
+	status := 0
+	if errors.As(why, &said) {
+		status = said.Status
+	}
+	t.breaker.trip()
+	err := t.states.edit(ctx, func(s target.State) target.State {
+		if s.Quarantined == nil {
+			s.Quarantined = &target.Quarantine{
+				Reason: why.Error(), Status: status, Since: time.Now().UTC(), Worker: t.ledger.worker,
+			}
+		}
+		return s
+	})
+	t.metrics.open.Set(0, t.name)
+	t.log.ErrorContext(ctx, "target quarantined", "target", t.name, "status", status, "reason", why.Error(), "stored", err == nil)
+}
+
+// learn remembers what the target taught, for all replicas. Losing a lesson
+// costs one refused request.
+func (t *worker) learn(ctx context.Context, quirk, value string) {
+	if t.knows(quirk, value) {
+		return
+	}
+	err := t.states.edit(ctx, func(s target.State) target.State {
+		return s.With(quirk, target.Quirk{Value: value, At: time.Now().UTC()})
+	})
+	t.log.InfoContext(ctx, "target taught a quirk", "target", t.name, "quirk", quirk, "value", value, "stored", err == nil)
+}
+
+// knows tells whether the target taught this before.
+func (t *worker) knows(quirk, value string) bool {
+	state, _ := t.states.current()
+	return state.Knows(quirk, value)
+}
+
+// Admit waits until commands may be sent to the target: not paused, not
+// quarantined, not down.
+func (t *worker) Admit(ctx context.Context) error {
+	for {
+		state, changed := t.states.current()
+		isDown, _, closed, _ := t.breaker.state()
+		ok, _ := state.Open()
+		if ok && !isDown {
+			t.metrics.open.Set(1, t.name)
+			return nil
+		}
+		t.metrics.open.Set(0, t.name)
+		if !isDown {
+			closed = nil
+		}
+		select {
+		case <-changed:
+		case <-closed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Probe watches over the target while it is down or quarantined: it asks, ever
+// more seldom, until the target answers, and then lets the commands go on.
+func (t *worker) Probe(ctx context.Context) error {
+	for {
+		isDown, opened, _, wait := t.breaker.state()
+		if !isDown {
+			select {
+			case <-opened:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := sleep(ctx, t.jitter(wait)); err != nil {
+			return err
+		}
+		t.probe(ctx)
+	}
+}
+
+func (t *worker) probe(ctx context.Context) {
+	err := t.check(ctx)
+	if fault.Is(err, fault.TargetDown) {
+		t.quarantine(ctx, err)
+	}
+	t.breaker.probed(err == nil)
+	t.log.InfoContext(ctx, "target probed", "target", t.name, "answers", err == nil)
+	state, _ := t.states.current()
+	if err != nil || state.Quarantined == nil {
+		return
+	}
+	err = t.states.edit(ctx, func(s target.State) target.State {
+		s.Quarantined = nil
+		return s
+	})
+	t.log.InfoContext(ctx, "target released by a succeeding probe", "target", t.name, "stored", err == nil)
+}
