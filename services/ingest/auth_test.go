@@ -109,6 +109,21 @@ func TestSecondSignatureHeaderIsRefused(t *testing.T) {
 	d.refused(t, w, http.StatusUnauthorized, "")
 }
 
+func TestConfiguredPrefixIsRequired(t *testing.T) {
+	prefixed := source("hr", ingest.HMAC{Header: "X-Signature", Prefix: "v1=", Secrets: [][]byte{[]byte(secret)}})
+	for value, status := range map[string]int{
+		"v1=" + sign(oneEvent):        http.StatusAccepted,
+		sign(oneEvent):                http.StatusUnauthorized,
+		"sha256=" + sign(oneEvent):    http.StatusUnauthorized,
+		"v1=sha256=" + sign(oneEvent): http.StatusUnauthorized,
+		"v1=v1=" + sign(oneEvent):     http.StatusUnauthorized,
+	} {
+		if w := open(t, prefixed).post(structured, oneEvent, "X-Signature", value); w.Code != status {
+			t.Errorf("%s: got %d, want %d", value, w.Code, status)
+		}
+	}
+}
+
 func TestSecretsCanBeRotated(t *testing.T) {
 	both := source("hr", ingest.HMAC{Header: "X-Signature", Secrets: [][]byte{[]byte("the-new-one"), []byte(secret)}})
 	if w := open(t, both).post(structured, oneEvent); w.Code != http.StatusAccepted {

@@ -26,10 +26,11 @@ type Credential interface {
 }
 
 // HMAC is a signature: the SHA-256 HMAC of the raw body in a header, in hex or
-// base64, with or without "sha256=" before it. Any of the secrets may sign, so
-// that they can be rotated.
+// base64. Any of the secrets may sign, so that they can be rotated.
 type HMAC struct {
-	Header  string
+	Header string
+	// Prefix stands before the signature. Where it is empty, "sha256=" may.
+	Prefix  string
 	Secrets [][]byte
 }
 
@@ -71,7 +72,14 @@ func (c HMAC) signature(h http.Header) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	return decodeSignature(strings.TrimPrefix(value, "sha256="))
+	if c.Prefix == "" {
+		return decodeSignature(strings.TrimPrefix(value, "sha256="))
+	}
+	value, ok = strings.CutPrefix(value, c.Prefix)
+	if !ok {
+		return nil, false
+	}
+	return decodeSignature(value)
 }
 
 // decodeSignature reads 32 bytes in one of the usual encodings. It takes no
