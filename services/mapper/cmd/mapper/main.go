@@ -1,0 +1,6 @@
+// Command mapper runs the mapper service as a process of its own.
+package main
+
+import "github.com/joinery/joinery/services/joinery/wiring"
+
+func main() { wiring.Main("mapper") }

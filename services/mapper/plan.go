@@ -1,0 +1,180 @@
+package mapper
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/mapping"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+)
+
+// Target is what the mapper must know of a target: who has an account there,
+// and what it looks like.
+type Target struct {
+	// Desired is the compiled assignment and attribute mapping.
+	Desired func(mapping.Person) (mapping.Result, error)
+	// Version identifies the mapping, and is recorded with what it made.
+	Version string
+	// Deprovision is what becomes of an account that is no longer due:
+	// disable, delete or none.
+	Deprovision string
+	// Percent of people, stable by identity, that the target is rolled out to.
+	Percent int
+	// Simulated targets get no wishes and so no commands.
+	Simulated bool
+}
+
+// Targets is the configuration in force, by name.
+type Targets map[string]Target
+
+// reason is why a plan is made; it becomes part of every wish that changes.
+type reason struct {
+	event   string
+	source  string
+	cause   joineryv1.Cause
+	trigger *joineryv1.Trigger
+	urgent  bool
+	bulk    bool
+	now     time.Time
+}
+
+// problem is a mapping that failed for one person and one target; the others go on.
+type problem struct {
+	target string
+	err    error
+}
+
+// plan brings the wishes of a record in line with the targets, and says which
+// changed. The record's revision must already be the new one. Each target
+// stands alone: a mapping that fails leaves that target's wish as it was.
+func (ts Targets) plan(rec *identity.Record, why reason) (changed []string, problems []problem) {
+	for _, name := range slices.Sorted(maps.Keys(ts)) {
+		target := ts[name]
+		if !target.includes(name, rec.ID) {
+			continue
+		}
+		old, had := rec.Wishes[name]
+		wish, due, err := target.wish(rec, old, had)
+		if err != nil {
+			problems = append(problems, problem{name, err})
+			continue
+		}
+		if !due || (had && old.Same(wish)) {
+			continue
+		}
+		if rec.Wishes == nil {
+			rec.Wishes = map[string]identity.Wish{}
+		}
+		rec.Wishes[name] = why.stamp(wish, rec.Revision, old, had)
+		changed = append(changed, name)
+	}
+	return changed, problems
+}
+
+// includes tells whether the target is rolled out to the person.
+func (t Target) includes(name, id string) bool {
+	if t.Simulated {
+		return false
+	}
+	if t.Percent >= 100 {
+		return true
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name + "." + id))
+	return int(h.Sum32()%100) < t.Percent
+}
+
+// wish is what the target should show; due is false where it should be left alone.
+//
+//	assigned  had a wish        wish
+//	yes       any               present
+//	no        none, or none is  -
+//	          to be done
+//	no        present           disabled or absent, by the target's policy
+//	no        disabled, absent  as it was
+func (t Target) wish(rec *identity.Record, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
+	result, err := t.Desired(PersonOf(rec))
+	if err != nil {
+		return identity.Wish{}, false, err
+	}
+	if result.Assigned {
+		resource, err := plain(result.Resource)
+		if err != nil {
+			return identity.Wish{}, false, err
+		}
+		return identity.Wish{
+			Wish: identity.Present, Resource: resource, Rules: result.Rules, Mapping: t.Version,
+			References: opaque(result.References),
+		}, true, nil
+	}
+	if !had || old.Wish != identity.Present {
+		return identity.Wish{}, false, nil
+	}
+	switch t.Deprovision {
+	case "delete":
+		return identity.Wish{Wish: identity.Absent, Mapping: t.Version}, true, nil
+	case "none":
+		return identity.Wish{}, false, nil
+	default:
+		return identity.Wish{Wish: identity.Disabled, Mapping: t.Version}, true, nil
+	}
+}
+
+// opaque names the people referred to by their ids.
+func opaque(references map[string]string) map[string]string {
+	if len(references) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(references))
+	for path, key := range references {
+		out[path] = identity.IDOf(key)
+	}
+	return out
+}
+
+// PersonOf is the person as mapping rules see them.
+func PersonOf(rec *identity.Record) mapping.Person {
+	state := rec.EffectiveState()
+	return mapping.Person{
+		Key:        rec.Key,
+		Active:     state == identity.Active,
+		State:      string(state),
+		Attributes: rec.Current(),
+	}
+}
+
+func (why reason) stamp(w identity.Wish, revision uint64, old identity.Wish, had bool) identity.Wish {
+	w.Revision, w.Since = revision, why.now
+	w.Event, w.Source, w.Cause, w.Trigger = why.event, why.source, why.cause, why.trigger
+	switch {
+	case why.urgent || w.Wish != identity.Present:
+		w.Lane = joineryv1.Lane_LANE_URGENT
+	case why.bulk:
+		w.Lane = joineryv1.Lane_LANE_BULK
+	default:
+		w.Lane = joineryv1.Lane_LANE_NORMAL
+	}
+	if had {
+		w = w.Replacing(old)
+	}
+	return w
+}
+
+// plain is a resource as JSON would give it back, so that a stored wish and a
+// new one compare equal.
+func plain(resource map[string]any) (map[string]any, error) {
+	data, err := json.Marshal(resource)
+	if err != nil {
+		return nil, fmt.Errorf("encode the desired resource: %w", err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(data, &out); err != nil {
+		return nil, fmt.Errorf("decode the desired resource: %w", err)
+	}
+	return out, nil
+}
