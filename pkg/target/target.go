@@ -17,8 +17,8 @@ type State struct {
 	// Quarantined is Joinery's decision, ended by a person or a succeeding probe.
 	Quarantined *Quarantine `json:"quarantined,omitempty"`
 	// Quirks are what the target taught, by name.
-	Quirks map[string]Quirk `json:"quirks,omitempty"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	Quirks    map[string]Quirk `json:"quirks,omitempty"`
+	UpdatedAt time.Time        `json:"updated_at,omitzero"`
 }
 
 // Decision is who decided what, when and why.

@@ -82,6 +82,11 @@ func (o Outbox) Command(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 	return o.publish(ctx, CommandSubject(c), c.GetId(), c)
 }
 
+// Replay puts an event on its subject again, for the n-th time.
+func (o Outbox) Replay(ctx context.Context, e *joineryv1.LifecycleEvent, n uint32) error {
+	return o.publish(ctx, LifecycleSubject(e), fmt.Sprintf("%s:replay:%d", e.GetId(), n), e)
+}
+
 // Outcome publishes an outcome, once for each (target, identity, event).
 func (o Outbox) Outcome(ctx context.Context, out *joineryv1.Outcome) error {
 	msg, err := Encode(ctx, out.GetId(), out)
