@@ -1,0 +1,85 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/target"
+)
+
+// Board shows and steers targets.
+type Board struct {
+	States Store[target.State]
+	// Configured gives the targets of the configuration and their mode.
+	Configured func() map[string]string
+	// Waiting counts the commands of a target that are still to be done.
+	Waiting func(ctx context.Context, target string) (uint64, error)
+	// Cases counts open cases.
+	Cases Store[Case]
+}
+
+// TargetView is one target on the board.
+type TargetView struct {
+	Target  string       `json:"target"`
+	Mode    string       `json:"mode"`
+	Open    bool         `json:"open"`
+	Reason  string       `json:"reason,omitempty"`
+	Waiting uint64       `json:"waiting"`
+	State   target.State `json:"state"`
+}
+
+// Show gives one target.
+func (b *Board) Show(ctx context.Context, name string) (TargetView, error) {
+	mode, ok := b.Configured()[name]
+	if !ok {
+		return TargetView{}, ErrUnknown
+	}
+	state, _, err := b.States.Get(ctx, name)
+	if errors.Is(err, stream.ErrNotFound) {
+		state = target.State{Target: name}
+	} else if err != nil {
+		return TargetView{}, fmt.Errorf("read the state of %s: %w", name, err)
+	}
+	v := TargetView{Target: name, Mode: mode, State: state}
+	v.Open, v.Reason = state.Open()
+	if mode != "live" {
+		v.Open, v.Reason = false, "mode "+mode
+	}
+	if v.Waiting, err = b.Waiting(ctx, name); err != nil {
+		return v, fmt.Errorf("count the commands waiting for %s: %w", name, err)
+	}
+	return v, nil
+}
+
+// Steer pauses, resumes or releases a target; the dispatchers follow at once.
+func (b *Board) Steer(ctx context.Context, name, action, by, reason string) (TargetView, error) {
+	if _, ok := b.Configured()[name]; !ok {
+		return TargetView{}, ErrUnknown
+	}
+	for range 10 {
+		state, rev, err := b.States.Get(ctx, name)
+		if err != nil && !errors.Is(err, stream.ErrNotFound) {
+			return TargetView{}, fmt.Errorf("read the state of %s: %w", name, err)
+		}
+		state.Target, state.UpdatedAt = name, time.Now().UTC()
+		switch action {
+		case "pause":
+			state.Paused = &target.Decision{By: by, At: time.Now().UTC(), Reason: reason}
+		case "resume":
+			state.Paused = nil
+		case "release":
+			state.Quarantined = nil
+		}
+		_, err = b.States.Put(ctx, name, state, rev)
+		if err == nil {
+			return b.Show(ctx, name)
+		}
+		if !errors.Is(err, stream.ErrConflict) {
+			return TargetView{}, fmt.Errorf("store the state of %s: %w", name, err)
+		}
+	}
+	return TargetView{}, fmt.Errorf("store the state of %s: %w", name, stream.ErrConflict)
+}
