@@ -45,11 +45,7 @@ func (d destination) String() string { return d.path.String() }
 
 // destinationOf reads the path a rule writes. wrong says why no rule can write it.
 func destinationOf(to string, ref bool) (d destination, wrong string) {
-	p, err := scim.ParsePath(strings.TrimSpace(to))
-	if err != nil {
-		return d, fmt.Sprintf("%q is not a SCIM path: %s", to, scim.As(err).Detail)
-	}
-	a, p, wrong := attributeOf(p)
+	p, a, wrong := known(to)
 	if wrong != "" {
 		return d, wrong
 	}
@@ -64,6 +60,45 @@ func destinationOf(to string, ref bool) (d destination, wrong string) {
 		return d.reference(a)
 	}
 	return d, ""
+}
+
+// known reads a path and finds its attribute.
+func known(path string) (scim.Path, scim.Attribute, string) {
+	if strings.TrimSpace(path) == "" {
+		return scim.Path{}, scim.Attribute{}, "the path is missing: name a SCIM attribute"
+	}
+	p, err := scim.ParsePath(strings.TrimSpace(path))
+	if err != nil {
+		why := err.Error()
+		if said := scim.As(err); said != nil {
+			why = said.Detail
+		}
+		return p, scim.Attribute{}, fmt.Sprintf("%q is not a SCIM path: %s", path, why)
+	}
+	a, p, wrong := attributeOf(p)
+	return p, a, wrong
+}
+
+// CheckMatch says why accounts cannot be searched by a path, or "".
+func CheckMatch(path string) string {
+	p, a, wrong := known(path)
+	switch {
+	case wrong != "":
+		return wrong
+	case p.Filter != nil:
+		return "an account is searched by an attribute, without a filter: write " + scim.Path{URN: p.URN, Attr: p.Attr, Sub: p.Sub}.String()
+	case a.Type == "complex" && p.Sub == "":
+		return fmt.Sprintf("%s has sub-attributes: name one, as in %s.%s", a.Name, a.Name, firstOf(a.Sub))
+	default:
+		return ""
+	}
+}
+
+func firstOf(sub []scim.Attribute) string {
+	if len(sub) == 0 {
+		return "value"
+	}
+	return sub[0].Name
 }
 
 // reserved holds the attributes that no rule may write, and why.

@@ -67,11 +67,11 @@ type expression struct {
 // types, or of a type known only when it is evaluated. It gives every mistake.
 func (l *language) compile(field, text string, wanted ...*cel.Type) (*expression, []Problem) {
 	if strings.TrimSpace(text) == "" {
-		return nil, []Problem{{Field: field, Message: "the expression is empty"}}
+		return nil, []Problem{{Field: field, Message: field[strings.LastIndexByte(field, '.')+1:] + " is missing: an expression is needed"}}
 	}
 	checked, issues := l.env.Compile(text)
 	if issues.Err() != nil {
-		return nil, l.problems(field, issues.Errors())
+		return nil, l.problems(field, text, issues.Errors())
 	}
 	if result := checked.OutputType(); !fits(result, wanted) {
 		return nil, []Problem{{Field: field, Message: fmt.Sprintf(
@@ -87,12 +87,14 @@ func (l *language) compile(field, text string, wanted ...*cel.Type) (*expression
 
 // problems translates what the compiler found. It finds an error more than
 // once where a macro repeats it.
-func (l *language) problems(field string, found []*cel.Error) []Problem {
+func (l *language) problems(field, text string, found []*cel.Error) []Problem {
+	lines := strings.Split(text, "\n")
 	var out []Problem
 	for _, e := range found {
-		p := Problem{Field: field, Line: max(e.Location.Line(), 0), Column: e.Location.Column() + 1, Message: l.explain(e.Message)}
-		if e.Location.Line() < 1 {
-			p.Line, p.Column = 0, 0
+		p := Problem{Field: field, Message: explain(e.Message)}
+		if line := e.Location.Line(); line >= 1 && line <= len(lines) {
+			p.Line, p.Column = line, e.Location.Column()+1
+			l.unknownName(&p, []rune(lines[line-1]))
 		}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
@@ -102,12 +104,7 @@ func (l *language) problems(field string, found []*cel.Error) []Problem {
 }
 
 // explain is a compiler's message in words for the author of a rule.
-func (l *language) explain(message string) string {
-	const undeclared = "undeclared reference to '"
-	if rest, ok := strings.CutPrefix(message, undeclared); ok {
-		name, _, _ := strings.Cut(rest, "'")
-		return fmt.Sprintf("nothing is called %q here%s", name, l.hint(name))
-	}
+func explain(message string) string {
 	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
 		rest, _, _ = strings.Cut(rest, " expecting ")
 		rest = strings.ReplaceAll(rest, "mismatched input '<EOF>'", "the expression ends too early")
@@ -117,15 +114,26 @@ func (l *language) explain(message string) string {
 	return strings.ReplaceAll(message, "dyn", "any")
 }
 
-// hint guesses what an unknown name was meant to be: a function that is
-// nearly called so, or an attribute without its variable.
-func (l *language) hint(name string) string {
+// unknownName says of a name that does not exist what it was probably meant to
+// be. The compiler places an unknown function at its bracket.
+func (l *language) unknownName(p *Problem, line []rune) {
+	rest, ok := strings.CutPrefix(p.Message, "undeclared reference to '")
+	if !ok {
+		return
+	}
+	name, _, _ := strings.Cut(rest, "'")
 	names := slices.Sorted(maps.Keys(l.env.Functions()))
 	names = slices.DeleteFunc(names, func(n string) bool { return strings.ContainsAny(n, "_@!-") })
-	if hint := spelling.DidYouMean(name, append(names, l.variable)); hint != "" {
-		return hint
+	hint := spelling.DidYouMean(name, append(names, l.variable))
+	if at := p.Column - 1; at < len(line) && line[at] == '(' {
+		p.Column = max(p.Column-len([]rune(name)), 1)
+		p.Message = fmt.Sprintf("there is no function %q%s", name, hint)
+		return
 	}
-	return fmt.Sprintf(" (attributes are read as %s.%s)", l.variable, name)
+	if hint == "" {
+		hint = fmt.Sprintf(" (an attribute is read as %s.%s, a text stands in quotes)", l.variable, name)
+	}
+	p.Message = fmt.Sprintf("nothing is called %q here%s", name, hint)
 }
 
 // fits tells whether a result can be of a wanted type. No wanted type at all

@@ -25,7 +25,6 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
-	"github.com/joinery/joinery/pkg/scim"
 )
 
 // Spec is the mapping of one target, as it is written.
@@ -148,6 +147,7 @@ func compileUsers(people *language, specs []Rule) (rules []rule, problems []Prob
 		to, wrong := destinationOf(spec.To, r.ref)
 		if wrong != "" {
 			problems = append(problems, Problem{Field: r.name + ".to", Message: wrong})
+			named = true // perhaps it was this one
 		} else {
 			problems = append(problems, to.claim(taken, r.name)...)
 			named = named || to.String() == "userName"
@@ -185,174 +185,6 @@ func compileGroups(specs []GroupRule) (rules []groupRule, problems []Problem) {
 		rules = append(rules, groupRule{name: name, when: condition})
 	}
 	return rules, problems
-}
-
-// Person is whom a mapping is asked about.
-type Person struct {
-	// Key is the immutable key that the source gave.
-	Key string
-	// Active tells whether the person is employed and at work.
-	Active bool
-	// State is where they stand: active, on_leave, terminated ...
-	State string
-	// Attributes hold what sources said: nil, bool, string, float64, []any or
-	// map[string]any. Null is the same as absent.
-	Attributes map[string]any
-}
-
-// values is the person as expressions see them. Key, active and state hide
-// attributes of the same names.
-func (p Person) values() map[string]any {
-	values := withoutNulls(p.Attributes)
-	values["key"], values["active"], values["state"] = p.Key, p.Active, p.State
-	return values
-}
-
-// withoutNulls is a copy in which no key has a null, at any depth.
-func withoutNulls(from map[string]any) map[string]any {
-	out := make(map[string]any, len(from)+3)
-	for name, v := range from {
-		if v = pruned(v); v != nil {
-			out[name] = v
-		}
-	}
-	return out
-}
-
-func pruned(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		return withoutNulls(v)
-	case []any:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = pruned(e)
-		}
-		return out
-	case json.Number:
-		f, err := v.Float64()
-		if err != nil {
-			return v.String()
-		}
-		return f
-	default:
-		return v
-	}
-}
-
-// Result is what a mapping says of a person.
-type Result struct {
-	// Assigned tells whether the person has an account; if not, the rest is empty.
-	Assigned bool
-	// Resource holds the attributes that Joinery manages.
-	Resource scim.Resource
-	// Rules says what made each attribute: its path and "users[2] identity.email".
-	Rules map[string]string
-	// References holds, by the path where its id in the target belongs, the key of
-	// another person. They are not in Resource.
-	References map[string]string
-}
-
-// RuleError is a rule that fails for a person. Its text names the rule and what
-// it should have made, never a value.
-type RuleError struct {
-	// Target is the mapping's target, or "".
-	Target string
-	// Rule is "assign" or "users[2]".
-	Rule string
-	// Path is the attribute that the rule makes, or "".
-	Path string
-	// Reason is one of a few fixed texts.
-	Reason string
-
-	cause error
-}
-
-// Error names target, rule, attribute and reason.
-func (e *RuleError) Error() string {
-	text := e.Rule
-	if e.Target != "" {
-		text = e.Target + " " + text
-	}
-	if e.Path != "" {
-		text += " cannot make " + e.Path
-	}
-	return text + ": " + e.Reason
-}
-
-func (m *Mapping) failure(rule, path string, err error) error {
-	return &RuleError{Target: m.target, Rule: rule, Path: path, Reason: err.Error(), cause: err}
-}
-
-// Desired is what the target should show for a person. The same person and
-// mapping always give the same result. A failing rule is a *RuleError.
-func (m *Mapping) Desired(p Person) (Result, error) {
-	values := p.values()
-	assigned, err := m.assigned(values)
-	if err != nil || !assigned {
-		return Result{}, err
-	}
-	r, err := m.account(values)
-	if err != nil {
-		return Result{}, err
-	}
-	if name := r.Resource.UserName(); name == "" {
-		return Result{}, &RuleError{
-			Target: m.target, Rule: "users", Path: "userName",
-			Reason: "it has no value for this person, and every SCIM account must have one",
-		}
-	}
-	return r, nil
-}
-
-// assigned tells whether the person has an account; a missing attribute means no.
-func (m *Mapping) assigned(values map[string]any) (bool, error) {
-	v, err := m.assign.eval("identity", values)
-	if err != nil {
-		return false, m.failure("assign", "", err)
-	}
-	if v == nil {
-		return false, nil
-	}
-	yes, ok := v.Value().(bool)
-	if !ok {
-		return false, m.failure("assign", "", errNotBool)
-	}
-	return yes, nil
-}
-
-// account is the result of all rules, whether or not the person is assigned.
-func (m *Mapping) account(values map[string]any) (Result, error) {
-	r := Result{Assigned: true, Resource: scim.Resource{}, Rules: map[string]string{}, References: map[string]string{}}
-	for _, rule := range m.users {
-		if err := rule.apply(values, &r); err != nil {
-			return Result{}, m.failure(rule.name, rule.to.String(), err)
-		}
-	}
-	if _, said := r.Resource.Active(); !said {
-		r.Resource["active"] = true
-		r.Rules["active"] = "assign"
-	}
-	return r, nil
-}
-
-// apply adds what the rule makes to the result.
-func (r rule) apply(values map[string]any, result *Result) error {
-	v, err := r.from.eval("identity", values)
-	if err != nil || v == nil {
-		return err
-	}
-	made, err := r.to.convert(v)
-	if err != nil || made == nil {
-		return err
-	}
-	path := r.to.String()
-	result.Rules[path] = r.why
-	if r.ref {
-		result.References[path], _ = made.(string)
-		return nil
-	}
-	return result.Resource.Set(path, made)
 }
 
 // Group is what group rules are asked about.

@@ -309,9 +309,9 @@ func TestEveryProblemIsReportedWithItsPlace(t *testing.T) {
 	})
 	want := []Problem{
 		{"assign", 1, 19, "syntax error: the expression ends too early"},
-		{"users[0].from", 1, 26, `nothing is called "lowerAscci" here (did you mean lowerAscii?)`},
+		{"users[0].from", 1, 16, `there is no function "lowerAscci" (did you mean lowerAscii?)`},
 		{"users[1].to", 0, 0, "userName is written by users[0] already"},
-		{"users[1].from", 1, 1, `nothing is called "email" here (attributes are read as identity.email)`},
+		{"users[1].from", 1, 1, `nothing is called "email" here (an attribute is read as identity.email, a text stands in quotes)`},
 	}
 	if diff := cmp.Diff(want, got[:4]); diff != "" {
 		t.Error(diff)
@@ -333,8 +333,8 @@ func TestEveryProblemIsReportedWithItsPlace(t *testing.T) {
 		`users[12].to: manager.displayName is written by the service provider`,
 		`users[13].to: emails[type gt "a"].value cannot be written: the filter must be made of equalities, as in [type eq "work"]`,
 		`users[14].to: "emails[" is not a SCIM path: a bracket is not closed`,
-		`users[15].to: "" is not a SCIM path: the path is empty or too long`,
-		`users[15].from: the expression is empty`,
+		`users[15].to: the path is missing: name a SCIM attribute`,
+		`users[15].from: from is missing: an expression is needed`,
 		`users[16].from: the expression gives a list where true or false or a text is needed`,
 		`users[17].from: the expression gives a text where a list is needed`,
 		`users[18].from: the expression gives a text where a map is needed`,
@@ -348,9 +348,9 @@ func TestEveryProblemIsReportedWithItsPlace(t *testing.T) {
 		`users[23].to: the core schema is not an attribute: name one of its attributes`,
 		`users[24].to: a SCIM user has no attribute "department"`,
 		`users[25].from: the expression gives a time where a text or a number is needed`,
-		`groups[0].displayName: nothing is called "identity" here (attributes are read as group.identity)`,
+		`groups[0].displayName: nothing is called "identity" here (an attribute is read as group.identity, a text stands in quotes)`,
 		`groups[0].when: the expression gives a number where true or false is needed`,
-		`groups[1].displayName: the expression is empty`,
+		`groups[1].displayName: displayName is missing: an expression is needed`,
 		`tests[0]: the test wants nothing: give it want or assigned`,
 		`tests[1].want.id: id is written by the service provider`,
 		`tests[1].want.userNam: a SCIM user has no attribute "userNam" (did you mean userName?)`,
@@ -362,7 +362,7 @@ func TestEveryProblemIsReportedWithItsPlace(t *testing.T) {
 
 func TestProblemInALongExpressionHasItsLine(t *testing.T) {
 	_, got := Compile(spec(assign("identity.active &&\n  identity.deparment.lowerAscci() == 'x'")))
-	want := []Problem{{"assign", 2, 32, `nothing is called "lowerAscci" here (did you mean lowerAscii?)`}}
+	want := []Problem{{"assign", 2, 22, `there is no function "lowerAscci" (did you mean lowerAscii?)`}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
 	}
@@ -426,6 +426,32 @@ func TestOverlappingRulesAreReportedAndSiblingsAreNot(t *testing.T) {
 		if got := second.claim(taken, "users[1]"); (len(got) > 0) != c.overlap {
 			t.Errorf("%s and %s: %v", c.first, c.second, got)
 		}
+	}
+}
+
+func TestAccountsAreSearchedByPlainAttributes(t *testing.T) {
+	for path, want := range map[string]string{
+		"userName": "", "externalId": "", "emails.value": "", "employeeNumber": "", scim.EnterpriseSchema + ":employeeNumber": "",
+		"urn:a:b:User:x": "", "name.familyName": "",
+		"emails":                       "emails has sub-attributes: name one, as in emails.value",
+		"name":                         "name has sub-attributes: name one, as in name.formatted",
+		`emails[type eq "work"].value`: "an account is searched by an attribute, without a filter: write emails.value",
+		"id":                           "id is written by the service provider",
+		"usrName":                      `a SCIM user has no attribute "usrName" (did you mean userName?)`,
+		"":                             "the path is missing: name a SCIM attribute",
+		"a b":                          `"a b" is not a SCIM path: there is something after the path`,
+	} {
+		if got := CheckMatch(path); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestWrongPathIsNotAlsoAMissingUserName(t *testing.T) {
+	_, got := Compile(Spec{Assign: "true", Users: []Rule{{To: "userNam", From: "identity.email"}}})
+	want := []Problem{{Field: "users[0].to", Message: `a SCIM user has no attribute "userNam" (did you mean userName?)`}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestRuleWithoutAValueIsAnErrorAndNotTheDefault(t *testing.T) {
 func TestEveryProblemOfASourceIsReported(t *testing.T) {
 	_, got := CompileSource(SourceSpec{IdentityKey: "identity.key", Kind: "5", Attributes: "event.data +"})
 	want := []Problem{
-		{"identity_key", 1, 1, `nothing is called "identity" here (attributes are read as event.identity)`},
+		{"identity_key", 1, 1, `nothing is called "identity" here (an attribute is read as event.identity, a text stands in quotes)`},
 		{"kind", 0, 0, "the expression gives a number where a text is needed"},
 		{"attributes", 1, 13, "syntax error: the expression ends too early"},
 	}
