@@ -2,15 +2,19 @@ package mapping
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	xlanguage "golang.org/x/text/language"
 )
 
+// ourLanguage is made once: that takes longer than to use it.
+var ourLanguage = sync.OnceValues(func() (*language, error) { return newLanguage("identity") })
+
 // evaluated is what an expression gives for a person, as JSON.
 func evaluated(t *testing.T, text string, p Person) string {
 	t.Helper()
-	people, err := newLanguage("identity")
+	people, err := ourLanguage()
 	if err != nil {
 		t.Fatal(err)
 	}
