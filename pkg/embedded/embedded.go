@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -33,9 +34,10 @@ type BrokerOptions struct {
 
 // Broker is a NATS server inside the process.
 type Broker struct {
-	server  *server.Server
 	options BrokerOptions
 	unlock  func()
+	mu      sync.Mutex
+	server  *server.Server
 }
 
 // ErrInUse: another process works on the same directory.
@@ -95,6 +97,8 @@ func (b *Broker) start() error {
 		s.Shutdown()
 		return errors.New("the embedded broker did not start in time")
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.server = s
 	return nil
 }
@@ -102,7 +106,7 @@ func (b *Broker) start() error {
 // Options are the connection options of a client of the broker.
 func (b *Broker) Options(name string) stream.Options {
 	return stream.Options{
-		URL: b.URL(), InProcess: b.server, Name: name, Replicas: 1, Log: b.options.Log,
+		URL: b.URL(), InProcess: b, Name: name, Replicas: 1, Log: b.options.Log,
 		Durable: func() error {
 			if b.options.SyncInterval != 0 {
 				return errors.New("the embedded broker was told not to sync every write")
@@ -110,6 +114,14 @@ func (b *Broker) Options(name string) stream.Options {
 			return nil
 		},
 	}
+}
+
+// InProcessConn implements nats.InProcessConnProvider. A client reconnects
+// through it after a restart.
+func (b *Broker) InProcessConn() (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.server.InProcessConn()
 }
 
 // URL is where other processes reach the broker, or "" where they cannot.

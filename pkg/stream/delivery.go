@@ -2,12 +2,11 @@ package stream
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Delivery says where a message came from, and for the how-manyeth time.
@@ -24,17 +23,6 @@ type Delivery struct {
 type settlement struct {
 	delivery Delivery
 	delay    atomic.Int64
-	cancel   context.CancelFunc
-}
-
-// defaultPause is when a refused message comes again whose handler did not say.
-const defaultPause = time.Second
-
-func (s *settlement) pause() time.Duration {
-	if d := time.Duration(s.delay.Load()); d > 0 {
-		return d
-	}
-	return defaultPause
 }
 
 type settlementKey struct{}
@@ -55,15 +43,20 @@ func DeliveryOf(msg *message.Message) Delivery {
 	return Delivery{}
 }
 
-// message decodes a message and gives it a context of its own.
-func (r *subscription) message(handling context.Context, raw jetstream.Msg) (*message.Message, *settlement) {
-	msg := decode(&nats.Msg{Subject: raw.Subject(), Header: raw.Headers(), Data: raw.Data()})
-	s := &settlement{delivery: Delivery{Stream: r.options.Stream, Subject: raw.Subject()}}
-	if meta, err := raw.Metadata(); err == nil {
-		s.delivery.Sequence, s.delivery.Deliveries, s.delivery.Stored = meta.Sequence.Stream, meta.NumDelivered, meta.Timestamp
-	}
+// attach puts the settlement into the message's context, which ends with the
+// one given or when the message is settled.
+func (s *settlement) attach(handling context.Context, msg *message.Message) context.CancelFunc {
 	ctx, cancel := context.WithCancel(context.WithValue(handling, settlementKey{}, s))
-	s.cancel = cancel
 	msg.SetContext(ctx)
-	return msg, s
+	return cancel
+}
+
+// pause is when a refused message comes again: when its handler said, or else
+// after some time that differs from message to message, so that what failed
+// together does not come back together.
+func (s *settlement) pause(usual time.Duration) time.Duration {
+	if d := time.Duration(s.delay.Load()); d > 0 {
+		return d
+	}
+	return usual + rand.N(usual/2+1)
 }

@@ -4,30 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
-	wmnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
-// wire is the encoding that every Watermill application over NATS can read.
-var wire wmnats.NATSMarshaler
-
 // Publisher implements message.Publisher over JetStream. A call returns nil
-// only when the broker has stored every message.
+// only when the broker has stored every message, in the stream of the topology
+// that its subject belongs to.
+//
+// An error that is ErrUnavailable leaves open whether the message was stored:
+// publishing it again under the same id stores it once.
 type Publisher struct{ conn *Conn }
 
 // Publisher makes a publisher over the connection.
 func (c *Conn) Publisher() *Publisher { return &Publisher{conn: c} }
 
-// Close implements message.Publisher. The connection is lent, not owned.
+// Close implements message.Publisher. The connection is lent, not owned, and
+// nothing is held back that would have to be sent.
 func (p *Publisher) Close() error { return nil }
 
 // Publish stores the messages on the subject, one after the other, under their
 // UUIDs (or metadata Nats-Msg-Id) as message ids, waiting for each
-// acknowledgement under the message's context. A repeated id is stored once.
+// acknowledgement under the message's context. An id that comes again within
+// the stream's window is stored once.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	for _, msg := range messages {
 		if _, err := p.publish(topic, msg); err != nil {
@@ -52,7 +55,12 @@ func (p *Publisher) publish(topic string, msg *message.Message, opts ...jetstrea
 	if err != nil {
 		return nil, err
 	}
-	ack, err := p.conn.js.PublishMsg(msg.Context(), out, opts...)
+	if stream := streamOf(topic); stream != "" {
+		opts = append(opts, jetstream.WithExpectStream(stream))
+	}
+	ctx, cancel := bounded(msg.Context())
+	defer cancel()
+	ack, err := p.conn.js.PublishMsg(ctx, out, opts...)
 	if err != nil {
 		return nil, publishError(topic, err)
 	}
@@ -63,31 +71,35 @@ func (p *Publisher) publish(topic string, msg *message.Message, opts ...jetstrea
 type Item struct {
 	Topic   string
 	Message *message.Message
+	// Replace stores the message even where its subject holds one already.
+	Replace bool
 }
 
 // MaxBatch is the largest batch that the broker takes.
 const MaxBatch = 1000
 
 // PublishBatch stores all items or none, with one sync to disk for all of them.
-// All subjects must belong to one stream that allows it. Message ids are not
-// sent: a repeated id would refuse the whole batch.
+// All subjects must belong to one stream that allows it, and no two items to
+// one subject. It fails with ErrConflict where a subject holds a message
+// already that must not be replaced. Message ids are not sent: a repeated one
+// would refuse the whole batch.
 func (p *Publisher) PublishBatch(ctx context.Context, items []Item) error {
 	if len(items) > MaxBatch {
-		return fmt.Errorf("publish a batch of %d: at most %d fit", len(items), MaxBatch)
+		return fmt.Errorf("publish a batch of %d: at most %d fit: %w", len(items), MaxBatch, ErrRefused)
 	}
 	if len(items) == 0 {
 		return nil
 	}
-	batch := make([]*nats.Msg, 0, len(items))
-	for _, item := range items {
-		msg, err := encode(item.Topic, item.Message)
+	batch := make([]*nats.Msg, len(items))
+	for i, item := range items {
+		msg, err := item.encode()
 		if err != nil {
 			return err
 		}
-		msg.Header.Del(jetstream.MsgIDHeader)
-		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
-		batch = append(batch, msg)
+		batch[i] = msg
 	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if _, err := jetstreamext.PublishMsgBatch(ctx, p.conn.js, batch); err != nil {
 		if isWrongSequence(err) {
 			return fmt.Errorf("publish a batch: %w", ErrConflict)
@@ -97,34 +109,44 @@ func (p *Publisher) PublishBatch(ctx context.Context, items []Item) error {
 	return nil
 }
 
-func encode(topic string, msg *message.Message) (*nats.Msg, error) {
-	out, err := wire.Marshal(topic, msg)
+func (i Item) encode() (*nats.Msg, error) {
+	msg, err := encode(i.Topic, i.Message)
 	if err != nil {
-		return nil, fmt.Errorf("encode a message for %s: %w", topic, err)
+		return nil, err
 	}
-	if out.Header.Get(jetstream.MsgIDHeader) == "" && msg.UUID != "" {
-		out.Header.Set(jetstream.MsgIDHeader, msg.UUID)
+	msg.Header.Del(jetstream.MsgIDHeader)
+	if !i.Replace {
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
 	}
-	return out, nil
+	if stream := streamOf(i.Topic); stream != "" {
+		msg.Header.Set(jetstream.ExpectedStreamHeader, stream)
+	}
+	return msg, nil
 }
 
 // publishError tells what the broker cannot take now from what it never will.
+//
+//	no answer, connection lost, no such stream   ErrUnavailable
+//	full, out of resources (5xx, 429)            ErrUnavailable
+//	a batch that the broker gave up (400)        ErrUnavailable
+//	anything else about this message (400)       ErrRefused
+//	too large for the connection                 ErrRefused
 func publishError(topic string, err error) error {
+	kind := ErrUnavailable
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.Code == 400 && api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence {
-		return fmt.Errorf("publish to %s: %w", topic, err)
+	if errors.As(err, &api) && api.Code == http.StatusBadRequest && api.ErrorCode != jetstreamext.JSErrCodeBatchPublishIncomplete {
+		kind = ErrRefused
 	}
-	return fmt.Errorf("publish to %s: %w", topic, errors.Join(ErrUnavailable, err))
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, jetstream.ErrInvalidSubject) {
+		kind = ErrRefused
+	}
+	return fmt.Errorf("publish to %s: %w", topic, errors.Join(kind, err))
 }
 
-// The broker's codes for "the last sequence is another one", alone and on a
-// replicated stream.
-const (
-	wrongSequence           = jetstream.JSErrCodeStreamWrongLastSequence
-	wrongSequenceReplicated = jetstream.ErrorCode(10164)
-)
-
+// isWrongSequence tells that a subject's last sequence is another one than was
+// expected; replicated streams say so with a code of their own.
 func isWrongSequence(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == wrongSequence || api.ErrorCode == wrongSequenceReplicated)
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }

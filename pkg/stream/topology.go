@@ -1,10 +1,10 @@
 package stream
 
 import (
-	"context"
-	"errors"
+	"bytes"
 	"fmt"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,33 +32,59 @@ const (
 func lanes() []string { return []string{"urgent", "normal", "bulk"} }
 
 // ackWait is how long a message may go without a heartbeat before the broker
-// gives it to somebody else; the subscriber sends one every third of it.
+// gives it to somebody else.
 const ackWait = 60 * time.Second
 
-// Stream is one stream of the topology.
-type Stream struct {
-	Name          string        `json:"name"`
-	Subjects      []string      `json:"subjects"`
-	PerSubject    int64         `json:"max_per_subject,omitempty"`
-	MaxAge        time.Duration `json:"max_age,omitempty"`
-	MaxBytes      int64         `json:"max_bytes"`
-	DedupeWindow  time.Duration `json:"duplicate_window"`
-	Atomic        bool          `json:"allow_atomic,omitempty"`
-	DiscardOldest bool          `json:"discard_oldest,omitempty"`
-	Purpose       string        `json:"purpose"`
+// Span is a duration that JSON shows as text ("2160h0m0s").
+type Span time.Duration
+
+// String is the span in Go's notation.
+func (s Span) String() string { return time.Duration(s).String() }
+
+// MarshalText writes the span in Go's notation.
+func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads Go's notation.
+func (s *Span) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	*s = Span(d)
+	return err
 }
 
-// Consumer is one durable pull consumer of the topology.
+// Stream is one stream of the topology. Retention is limits and storage is file
+// for all of them.
+type Stream struct {
+	Name     string   `json:"name"`
+	Subjects []string `json:"subjects"`
+	// PerSubject is how many messages a subject keeps, newest first; 0 is all.
+	PerSubject int64 `json:"max_per_subject,omitempty"`
+	// MaxAge is how long a message is kept; 0 is for ever.
+	MaxAge Span `json:"max_age,omitempty"`
+	// MaxBytes is where the stream takes no more messages.
+	MaxBytes     int64 `json:"max_bytes"`
+	DedupeWindow Span  `json:"duplicate_window"`
+	// Atomic allows batches that are stored whole or not at all.
+	Atomic bool `json:"allow_atomic,omitempty"`
+	// DiscardOldest makes a full stream drop its oldest messages instead of
+	// refusing new ones.
+	DiscardOldest bool   `json:"discard_oldest,omitempty"`
+	Purpose       string `json:"purpose"`
+}
+
+// Consumer is one durable pull consumer of the topology. Acknowledgement is
+// explicit and deliveries are unlimited: giving up is the application's decision.
 type Consumer struct {
-	Stream     string   `json:"stream"`
-	Durable    string   `json:"durable"`
-	Filters    []string `json:"filters"`
-	MaxPending int      `json:"max_ack_pending"`
+	Stream  string   `json:"stream"`
+	Durable string   `json:"durable"`
+	Filters []string `json:"filters"`
+	// MaxPending is how many messages may be out or wait for their next attempt.
+	MaxPending int `json:"max_ack_pending"`
 }
 
 // BucketSpec is one key-value bucket of the topology.
 type BucketSpec struct {
-	Name    string `json:"name"`
+	Name string `json:"name"`
+	// History is how many values of a key are kept.
 	History uint8  `json:"history"`
 	Purpose string `json:"purpose"`
 }
@@ -73,39 +99,56 @@ type Topology struct {
 
 const (
 	gib = int64(1) << 30
-	day = 24 * time.Hour
+	day = Span(24 * time.Hour)
+	// dedupeWindow bounds the broker's memory (146 bytes an id): it is a first
+	// filter for publishes that are sent again. Repeats after it are recognised by
+	// unique subjects and by revisions.
+	dedupeWindow = Span(2 * time.Minute)
+	// maxMessage is the largest message, headers included: the default of a
+	// nats-server, so that what ingest accepts every server takes.
+	maxMessage = 1 << 20
 )
 
 // Design is the topology for these targets. Retention is limits everywhere:
-// work-queue streams forget duplicates at a restart. Discard is new everywhere
-// but for advisories: what was not handled is never dropped, the sender is told.
+// work-queue streams forget duplicates at a restart. A full stream refuses new
+// messages everywhere but for advisories: what was not handled is never
+// dropped, the sender is told.
+//
+// Sizes assume about 1 KiB a message and are where a stream stops, not what it
+// takes from the start; larger limits that an operator set are kept.
+//
+//	LIFECYCLE   8 GiB   90 days at one event a second
+//	COMMANDS    8 GiB   8 million (target, lane, identity)
+//	OUTCOMES    16 GiB  400 days (a year, and time to export) at one every two seconds
+//	DEADLETTER  4 GiB   4 million decisions that nobody took
+//	ADVISORIES  256 MiB the last week, or less in a storm
 func Design(targets []string, replicas int) Topology {
 	t := Topology{
 		Replicas: replicas,
 		Streams: []Stream{
 			{
 				Name: Lifecycle, Subjects: []string{"joinery.lifecycle.*.*.*"}, MaxAge: 90 * day, MaxBytes: 8 * gib,
-				DedupeWindow: 2 * time.Minute, Atomic: true,
+				DedupeWindow: dedupeWindow, Atomic: true,
 				Purpose: "accepted events; one subject each, so a repeat is recognised for 90 days",
 			},
 			{
 				Name: Commands, Subjects: []string{"joinery.command.*.*.*"}, PerSubject: 1, MaxBytes: 8 * gib,
-				DedupeWindow: 2 * time.Minute,
-				Purpose:      "the newest wish for each (target, lane, identity)",
+				DedupeWindow: dedupeWindow, Atomic: true,
+				Purpose: "the newest wish for each (target, lane, identity)",
 			},
 			{
 				Name: Outcomes, Subjects: []string{"joinery.outcome.*.*.*"}, MaxAge: 400 * day, MaxBytes: 16 * gib,
-				DedupeWindow: 2 * time.Minute, Atomic: true,
+				DedupeWindow: dedupeWindow, Atomic: true,
 				Purpose: "how every event and command ended; one subject each, so that there is one",
 			},
 			{
 				Name: DeadLetters, Subjects: []string{"joinery.deadletter.*.*"}, MaxBytes: 4 * gib,
-				DedupeWindow: 2 * time.Minute,
+				DedupeWindow: dedupeWindow,
 				Purpose:      "what a person must decide; kept until decided",
 			},
 			{
 				Name: Advisories, Subjects: []string{"$JS.EVENT.ADVISORY.>"}, MaxAge: 7 * day, MaxBytes: gib / 4,
-				DedupeWindow: 2 * time.Minute, DiscardOldest: true,
+				DedupeWindow: dedupeWindow, DiscardOldest: true,
 				Purpose: "what the broker itself reports; lost if nobody keeps it",
 			},
 		},
@@ -154,36 +197,23 @@ func Token(subject string, i int) string {
 	return tokens[i]
 }
 
-// Apply makes the broker hold the topology. It can be repeated: what is there
-// is brought in line, and nothing is ever deleted.
-func (c *Conn) Apply(ctx context.Context, t Topology) error {
-	for _, s := range t.Streams {
-		if _, err := c.js.CreateOrUpdateStream(ctx, s.config(t.Replicas)); err != nil {
-			return fmt.Errorf("apply stream %s: %w", s.Name, err)
-		}
+// streamOf is the stream of the topology that a subject belongs to, or "".
+func streamOf(subject string) string {
+	switch {
+	case strings.HasPrefix(subject, "joinery.lifecycle."):
+		return Lifecycle
+	case strings.HasPrefix(subject, "joinery.command."):
+		return Commands
+	case strings.HasPrefix(subject, "joinery.outcome."):
+		return Outcomes
+	case strings.HasPrefix(subject, "joinery.deadletter."):
+		return DeadLetters
 	}
-	for _, b := range t.Buckets {
-		_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: b.Name, Description: b.Purpose, History: b.History,
-			Storage: jetstream.FileStorage, Replicas: t.Replicas,
-		})
-		if err != nil {
-			return fmt.Errorf("apply bucket %s: %w", b.Name, err)
-		}
-	}
-	for _, consumer := range t.Consumers {
-		if _, err := c.js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.config()); err != nil {
-			return fmt.Errorf("apply consumer %s: %w", consumer.Durable, err)
-		}
-	}
-	return nil
+	return ""
 }
 
-// ApplyLanes makes the broker hold the consumers of one target's lanes.
-func (c *Conn) ApplyLanes(ctx context.Context, target string) error {
-	return c.Apply(ctx, Topology{Consumers: laneConsumers(target)})
-}
-
+// config is the stream as the broker takes it. Nothing that the product keeps is
+// ever deleted by hand, so that nobody can by mistake.
 func (s Stream) config(replicas int) jetstream.StreamConfig {
 	discard := jetstream.DiscardNew
 	if s.DiscardOldest {
@@ -191,10 +221,34 @@ func (s Stream) config(replicas int) jetstream.StreamConfig {
 	}
 	return jetstream.StreamConfig{
 		Name: s.Name, Description: s.Purpose, Subjects: s.Subjects, Retention: jetstream.LimitsPolicy,
-		Storage: jetstream.FileStorage, Discard: discard, MaxMsgsPerSubject: s.PerSubject,
-		MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, MaxMsgSize: 1 << 20, Duplicates: s.DedupeWindow, Replicas: replicas,
-		AllowDirect: true, DenyDelete: !s.DiscardOldest, DenyPurge: !s.DiscardOldest, AllowAtomicPublish: s.Atomic,
+		Storage: jetstream.FileStorage, Discard: discard, MaxMsgs: -1, MaxMsgsPerSubject: unlimited(s.PerSubject), MaxConsumers: -1,
+		MaxAge: time.Duration(s.MaxAge), MaxBytes: s.MaxBytes, MaxMsgSize: maxMessage,
+		Duplicates: time.Duration(s.DedupeWindow), Replicas: replicas, AllowDirect: true,
+		DenyDelete: !s.DiscardOldest, DenyPurge: !s.DiscardOldest, AllowAtomicPublish: s.Atomic,
 	}
+}
+
+// bucketPrefix makes a bucket's name its stream's (NATS ADR-8).
+const bucketPrefix = "KV_"
+
+// config is the bucket's stream, as the broker takes it (NATS ADR-8). It has no
+// size limit: it holds one small value for each key, and a bucket that takes no
+// more would stop everything.
+func (b BucketSpec) config(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: bucketPrefix + b.Name, Description: b.Purpose, Subjects: []string{"$KV." + b.Name + ".>"},
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+		MaxMsgs: -1, MaxMsgsPerSubject: int64(b.History), MaxConsumers: -1, MaxBytes: -1, MaxMsgSize: maxMessage,
+		Duplicates: time.Duration(dedupeWindow), Replicas: replicas, AllowDirect: true,
+		AllowRollup: true, DenyDelete: true, // a purge of one key is a rollup
+	}
+}
+
+func unlimited(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 func (k Consumer) config() jetstream.ConsumerConfig {
@@ -204,97 +258,44 @@ func (k Consumer) config() jetstream.ConsumerConfig {
 	}
 }
 
-// Applied is the topology as the broker holds it, with what is in it.
-type Applied struct {
-	Streams   []AppliedStream   `json:"streams"`
-	Consumers []AppliedConsumer `json:"consumers"`
+// configs are the streams, those of the buckets included.
+func (t Topology) configs() []jetstream.StreamConfig {
+	replicas := max(t.Replicas, 1)
+	var out []jetstream.StreamConfig
+	for _, s := range t.Streams {
+		out = append(out, s.config(replicas))
+	}
+	for _, b := range t.Buckets {
+		out = append(out, b.config(replicas))
+	}
+	return out
 }
 
-// AppliedStream is a stream, or a bucket's stream, as the broker holds it.
-type AppliedStream struct {
-	Name       string   `json:"name"`
-	Subjects   []string `json:"subjects"`
-	Messages   uint64   `json:"messages"`
-	Bytes      uint64   `json:"bytes"`
-	Retention  string   `json:"retention"`
-	Discard    string   `json:"discard"`
-	PerSubject int64    `json:"max_per_subject"`
-	Replicas   int      `json:"replicas"`
-	Purpose    string   `json:"purpose"`
+// String is the topology as tables.
+func (t Topology) String() string {
+	var text bytes.Buffer
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "STREAM\tSUBJECTS\tPER SUBJECT\tMAX AGE\tMAX BYTES\tPURPOSE\n")
+	for _, s := range t.Streams {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Name, strings.Join(s.Subjects, " "), limit(s.PerSubject),
+			limit(s.MaxAge), s.MaxBytes, s.Purpose)
+	}
+	fmt.Fprintf(w, "\nBUCKET\tHISTORY\tPURPOSE\n")
+	for _, b := range t.Buckets {
+		fmt.Fprintf(w, "%s\t%d\t%s\n", b.Name, b.History, b.Purpose)
+	}
+	fmt.Fprintf(w, "\nCONSUMER\tSTREAM\tFILTERS\tMAX PENDING\n")
+	for _, k := range t.Consumers {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", k.Durable, k.Stream, strings.Join(k.Filters, " "), k.MaxPending)
+	}
+	_ = w.Flush() // into memory
+	return text.String()
 }
 
-// AppliedConsumer is a consumer as the broker holds it.
-type AppliedConsumer struct {
-	Stream      string   `json:"stream"`
-	Durable     string   `json:"durable"`
-	Filters     []string `json:"filters"`
-	Waiting     uint64   `json:"waiting"`
-	InFlight    int      `json:"in_flight"`
-	Redelivered int      `json:"redelivered"`
-}
-
-// Inspect reads the topology from the broker.
-func (c *Conn) Inspect(ctx context.Context) (Applied, error) {
-	var out Applied
-	streams := c.js.ListStreams(ctx)
-	for info := range streams.Info() {
-		cfg := info.Config
-		out.Streams = append(out.Streams, AppliedStream{
-			Name: cfg.Name, Subjects: cfg.Subjects, Messages: info.State.Msgs, Bytes: info.State.Bytes,
-			Retention: cfg.Retention.String(), Discard: cfg.Discard.String(), PerSubject: cfg.MaxMsgsPerSubject,
-			Replicas: cfg.Replicas, Purpose: cfg.Description,
-		})
-		consumers, err := c.consumers(ctx, cfg.Name)
-		if err != nil {
-			return out, err
-		}
-		out.Consumers = append(out.Consumers, consumers...)
+// limit shows a limit where 0 is none.
+func limit[T int64 | Span](n T) string {
+	if n == 0 {
+		return "-"
 	}
-	if err := streams.Err(); err != nil {
-		return out, fmt.Errorf("list streams: %w", err)
-	}
-	return out, nil
-}
-
-func (c *Conn) consumers(ctx context.Context, name string) ([]AppliedConsumer, error) {
-	s, err := c.js.Stream(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", name, err)
-	}
-	var out []AppliedConsumer
-	list := s.ListConsumers(ctx)
-	for info := range list.Info() {
-		if info.Config.Durable == "" {
-			continue
-		}
-		filters := info.Config.FilterSubjects
-		if len(filters) == 0 {
-			filters = []string{info.Config.FilterSubject}
-		}
-		out = append(out, AppliedConsumer{
-			Stream: name, Durable: info.Name, Filters: filters, Waiting: info.NumPending,
-			InFlight: info.NumAckPending, Redelivered: info.NumRedelivered,
-		})
-	}
-	if err := list.Err(); err != nil {
-		return nil, fmt.Errorf("list the consumers of %s: %w", name, err)
-	}
-	return out, nil
-}
-
-// Backlog is how many messages of a durable consumer are not settled yet:
-// waiting, and in flight or between attempts.
-func (c *Conn) Backlog(ctx context.Context, stream, durable string) (waiting, inFlight uint64, err error) {
-	consumer, err := c.js.Consumer(ctx, stream, durable)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, 0, nil
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("open consumer %s: %w", durable, err)
-	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return 0, 0, fmt.Errorf("ask for consumer %s: %w", durable, err)
-	}
-	return info.NumPending, uint64(info.NumAckPending), nil
+	return fmt.Sprint(n)
 }

@@ -11,9 +11,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/joinery/joinery/pkg/embedded"
 	"github.com/nats-io/nats-server/v2/server/ats"
@@ -36,7 +38,13 @@ func Run(t *testing.T, fn func(t *testing.T, b *Bubble)) {
 	// inside a bubble.
 	ats.Register()
 	defer ats.Unregister()
+	defer emptyPools()
+	emptyPools()
+	now := time.Now()
 	synctest.Test(t, func(t *testing.T) {
+		// The same clock judges the age of messages, so fake time must begin where
+		// it stands: otherwise what is stored now looks decades old.
+		<-time.After(time.Until(now))
 		b := &Bubble{
 			Redis: embedded.StartRedis(), Transport: &Transport{hosts: map[string]http.Handler{}},
 			options: embedded.BrokerOptions{Dir: dir},
@@ -48,6 +56,14 @@ func Run(t *testing.T, fn func(t *testing.T, b *Bubble)) {
 		}()
 		fn(t, b)
 	})
+}
+
+// emptyPools drops what libraries keep in pools for the whole process: nats.go
+// keeps timers, and one that was made in another bubble ends this one. What a
+// pool holds survives one collection, not two.
+func emptyPools() {
+	runtime.GC()
+	runtime.GC()
 }
 
 func (b *Bubble) start(t *testing.T) {
