@@ -30,7 +30,7 @@ func (h *history) clock() rate.Micros { return noon + h.now - h.behind }
 
 // ask lets callers ask for a random set of demands.
 func (h *history) ask(demands []rate.Demand) {
-	state, lost := h.state.Verify(h.seen, false)
+	state, lost := h.state.Verify(h.seen)
 	if lost && h.seen == 0 {
 		h.t.Error("a loss was reported that nobody could know of")
 	}

@@ -68,16 +68,15 @@ type Answer struct {
 const MaxHold = 24 * time.Hour
 
 // Verify makes up for a state that is older than seen, the greatest Seq that the
-// caller was given: it came from a replica that lagged behind or from an old
-// snapshot, and its tokens may have been used since. Its buckets are emptied.
-// Fresh empties them too: for a caller that went another way meanwhile.
-func (s State) Verify(seen int64, fresh bool) (State, bool) {
-	lost := s.Seq < seen
-	if lost || fresh {
-		s.Levels = nil
-		s.Seq = max(s.Seq, seen)
+// caller was given: it comes from a lagging replica or an old snapshot, or the
+// caller was served elsewhere meanwhile. Its tokens may have been used since, so
+// its buckets are emptied. It tells whether that was so.
+func (s State) Verify(seen int64) (State, bool) {
+	if s.Seq >= seen {
+		return s, false
 	}
-	return s, lost
+	s.Seq, s.Levels = seen, nil
+	return s, true
 }
 
 // Take lets through as many of the demands as the target's limits allow, in the
@@ -194,7 +193,8 @@ func (s State) Hold(now Micros, pause time.Duration, refused bool) State {
 }
 
 // Release ends a pause and gives the full pace back: a person's decision.
-func (s State) Release() State {
+func (s State) Release(now Micros) State {
+	s = s.follow(now)
 	s.HoldUntil = 0
 	s.Pace = Pace{}
 	return s

@@ -110,7 +110,7 @@ func TestAPauseIsBoundedByADay(t *testing.T) {
 
 func TestAPersonCanEndAPause(t *testing.T) {
 	s := rate.State{}.Hold(noon, time.Hour, true).Hold(noon+4000*second, time.Hour, true)
-	_, a := s.Release().Take(noon+4001*second, nil, demand(rate.Urgent))
+	_, a := s.Release(noon+4001*second).Take(noon+4001*second, nil, demand(rate.Urgent))
 	if diff := cmp.Diff(rate.Answer{Granted: 1, Factor: 1, Seq: 1}, a); diff != "" {
 		t.Errorf("after the release (-want +got):\n%s", diff)
 	}
@@ -143,29 +143,26 @@ func TestAnOldStateIsEmptied(t *testing.T) {
 	snapshot, _ := s.Take(noon+second, tenASecond())
 	used, a := snapshot.Take(noon+second, tenASecond(), demand(rate.Urgent))
 	seen := a.Seq
-	if _, lost := used.Verify(seen, false); lost {
+	if _, lost := used.Verify(seen); lost {
 		t.Error("the state itself was taken for an old one")
 	}
-	old, lost := snapshot.Verify(seen, false)
+	old, lost := snapshot.Verify(seen)
 	_, a = old.Take(noon+second, tenASecond(), demand(rate.Urgent))
 	if !lost || a.Granted != 0 {
 		t.Errorf("lost %v, granted %d: want an empty bucket", lost, a.Granted)
 	}
-	if _, lost := old.Verify(seen, false); lost {
+	if _, lost := old.Verify(seen); lost {
 		t.Error("the loss is reported twice")
 	}
 }
 
-func TestAFreshCallerFindsAnEmptyBucketAndThePause(t *testing.T) {
-	s, _ := rate.State{}.Take(noon, tenASecond())
-	s = s.Hold(noon, 2*time.Second, false)
-	s, lost := s.Verify(0, true)
-	_, a := s.Take(noon+second, tenASecond(), demand(rate.Urgent))
-	if lost || a.Held != time.Second || a.Granted != 0 {
-		t.Errorf("lost %v, answer %+v", lost, a)
-	}
-	if len(s.Levels) != 0 {
-		t.Errorf("levels %v", s.Levels)
+func TestAnOldStateKeepsItsPauseAndItsPace(t *testing.T) {
+	s := rate.State{}.Hold(noon, 2*time.Second, true).Hold(noon+6*second, 2*time.Second, true)
+	s, lost := s.Verify(7)
+	_, a := s.Take(noon+7*second, tenASecond(), demand(rate.Urgent))
+	want := rate.Answer{Wait: time.Second, Held: time.Second, Factor: 0.7, Seq: 7}
+	if diff := cmp.Diff(want, a, closely()); diff != "" || !lost {
+		t.Errorf("lost %v (-want +got):\n%s", lost, diff)
 	}
 }
 
@@ -189,7 +186,7 @@ func TestTheInputStateIsNotChanged(t *testing.T) {
 	before := map[time.Duration]float64{time.Second: 0}
 	s.Take(noon+second, tenASecond(), demand(rate.Urgent))
 	s.Hold(noon+second, time.Minute, true)
-	s.Verify(99, true)
+	s.Verify(99)
 	if diff := cmp.Diff(before, s.Levels); diff != "" {
 		t.Errorf("levels (-want +got):\n%s", diff)
 	}
