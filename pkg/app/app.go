@@ -81,7 +81,8 @@ func execute(ctx context.Context, name string, stderr io.Writer, run func(ctx co
 	}()
 	err := run(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		// Nobody is left to tell when stderr is gone.
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", name, err)
 	}
 	return ExitCode(err)
 }

@@ -182,8 +182,8 @@ func (s *server) recovered(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler { //nolint:errorlint // the very value is the signal, as in net/http
-				panic(p)
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(p) // net/http's way to break off an answer
 			}
 			s.Log.ErrorContext(r.Context(), "handler panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			Problem(w, http.StatusInternalServerError, "internal", "Internal error", "", nil)

@@ -56,7 +56,7 @@ func (r *running) get(t *testing.T, path string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestARequestThatNeverEndsIsCutAfterTheGrace(t *testing.T) {
 			return
 		}
 		if resp, err := http.DefaultClient.Do(req); err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 	}()
 	<-begun
@@ -163,7 +163,7 @@ func TestAnAddressInUseIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if err := app.Serve(t.Context(), app.HTTP{Addr: l.Addr().String()}); err == nil || !strings.HasPrefix(err.Error(), "listen: ") {
 		t.Errorf("got %v", err)
 	}
@@ -181,7 +181,7 @@ func TestAnOversizedHeaderIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("%d bytes: status %d, want %d", size, resp.StatusCode, want)
 		}

@@ -132,7 +132,7 @@ func TestWhoGaveUpBeforeTakesNothing(t *testing.T) {
 
 func TestALaneThatIsNoneIsRefused(t *testing.T) {
 	l := redisrate.NewLocal(redisrate.Options{})
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	for _, lane := range []rate.Lane{-1, 3} {
 		if err := l.Wait(t.Context(), "acme", lane, 1); err == nil {
 			t.Errorf("lane %d was let through", lane)
@@ -226,7 +226,7 @@ func TestGrantsAreObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []redisrate.Grant
 		l := redisrate.NewLocal(redisrate.Options{Observe: func(g redisrate.Grant) { got = append(got, g) }})
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		if err := l.Configure("acme", rate.Limits{tenASecond()}); err != nil {
 			t.Fatal(err)
 		}

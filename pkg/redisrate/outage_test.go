@@ -298,7 +298,7 @@ func TestAnEmptiedScriptCacheIsFilledAgain(t *testing.T) {
 			Addr: "127.0.0.1:6379", Dialer: n.dial, Protocol: 2, DisableIdentity: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
-		defer client.Close()
+		defer func() { _ = client.Close() }()
 		for range 3 {
 			if err := l.Wait(t.Context(), "acme", rate.Normal, 1); err != nil {
 				t.Fatal(err)

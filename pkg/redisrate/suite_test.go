@@ -73,7 +73,7 @@ func TestARealRedisThatForgetsNeverAllowsMore(t *testing.T) {
 	}
 	empty(t, addr)
 	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	j, w := newJournal(), rate.Window{Requests: 50, Per: time.Second}
 	ctx, cancel := context.WithCancel(t.Context())
 	var limiters []*redisrate.Limiter
@@ -115,7 +115,7 @@ func TestARealRedisThatForgetsNeverAllowsMore(t *testing.T) {
 func empty(t *testing.T, addr string) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	if err := client.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatalf("empty the Redis: %v", err)
 	}
