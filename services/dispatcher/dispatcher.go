@@ -203,6 +203,11 @@ func (p *pursuit) bygone(ctx context.Context) error {
 	if last := p.account.Outcome; last.Command == p.cmd.GetId() {
 		return p.record(ctx, p.restore(o, last), 0)
 	}
+	if p.cmd.GetRevision() == p.account.Finished {
+		// Another command for the same wish (drift, a replay) was faster.
+		o.Result, o.Operation = joineryv1.Result_RESULT_NO_CHANGE, opNone
+		return p.record(ctx, o, p.account.Finished)
+	}
 	o.Result = joineryv1.Result_RESULT_SUPERSEDED
 	o.SupersededBy = p.account.Finished
 	return p.record(ctx, o, p.account.Finished)

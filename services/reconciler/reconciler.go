@@ -71,6 +71,7 @@ type Service struct {
 	log      *slog.Logger
 	mu       sync.Mutex
 	targets  map[string]Target
+	begun    time.Time
 	ended    *telemetry.Counter
 	findings *telemetry.Gauge
 	duration *telemetry.Histogram
@@ -83,11 +84,14 @@ const stale = time.Minute
 // tick is how often schedules and stale runs are looked at.
 const tick = 15 * time.Second
 
+// firstRun is the longest that a target waits for its first scheduled run.
+const firstRun = time.Hour
+
 // New makes a reconciler that has no targets yet.
 func New(o Options) *Service {
 	m := o.Telemetry.Metrics
 	return &Service{
-		Options: o, log: o.Telemetry.Log,
+		Options: o, log: o.Telemetry.Log, begun: time.Now(),
 		ended:    m.Counter("joinery_reconciler_runs_total", "Reconciliation runs ended, by target and state.", "target", "state"),
 		findings: m.Gauge("joinery_reconciler_findings", "Accounts by situation in the newest run, by target.", "target", "situation"),
 		duration: m.Histogram("joinery_reconciler_run_seconds", "Seconds a run took, by target.", nil, "target"),
@@ -245,7 +249,12 @@ func (s *Service) scheduled(ctx context.Context, newest map[string]time.Time) []
 	defer s.mu.Unlock()
 	var out []reconcile.Run
 	for name, t := range s.targets {
-		if t.Every <= 0 || time.Since(newest[name]) < t.Every {
+		// The first run of all waits too, but no longer than an hour.
+		last := newest[name]
+		if last.IsZero() {
+			last = s.begun.Add(-max(t.Every-firstRun, 0))
+		}
+		if t.Every <= 0 || time.Since(last) < t.Every {
 			continue
 		}
 		// The id is that of the time slot, so that replicas agree on one run.
