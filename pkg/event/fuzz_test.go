@@ -2,7 +2,6 @@ package event_test
 
 import (
 	"encoding/json"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -79,7 +78,7 @@ func FuzzBinary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id, subject string, body []byte) {
 		h := headers(nil)
 		h["Ce-Id"], h["Ce-Subject"] = []string{id}, []string{subject}
-		e, err := event.ParseBinary(http.Header(h), body)
+		e, err := event.ParseBinary(h, body)
 		if err != nil {
 			wellRefused(t, err)
 			return

@@ -57,8 +57,10 @@ func TestLifeIsFoldedFromFacts(t *testing.T) {
 		effects []identity.Effect
 	}{
 		{
-			"a joiner is active", []*joineryv1.LifecycleEvent{event("1", joined, 0, a)},
-			identity.Active, a, []identity.Effect{identity.Applied},
+			"a joiner is active",
+			[]*joineryv1.LifecycleEvent{event("1", joined, 0, a)},
+			identity.Active, a,
+			[]identity.Effect{identity.Applied},
 		},
 		{
 			"a mover changes only what was said",
@@ -66,40 +68,47 @@ func TestLifeIsFoldedFromFacts(t *testing.T) {
 				event("1", joined, 0, map[string]any{"department": "Sales", "title": "Rep"}),
 				event("2", changed, time.Hour, a),
 			},
-			identity.Active, map[string]any{"department": "Engineering", "title": "Rep"},
+			identity.Active,
+			map[string]any{"department": "Engineering", "title": "Rep"},
 			[]identity.Effect{identity.Applied, identity.Applied},
 		},
 		{
 			"a leaver is never undone by an older joiner",
 			[]*joineryv1.LifecycleEvent{event("2", left, time.Hour, nil), event("1", joined, 0, nil)},
-			identity.Terminated, map[string]any{},
+			identity.Terminated,
+			map[string]any{},
 			[]identity.Effect{identity.Applied, identity.Superseded},
 		},
 		{
 			"an ending wins over a beginning at the same instant",
 			[]*joineryv1.LifecycleEvent{event("9", joined, 0, nil), event("1", left, 0, nil), event("9", joined, 0, nil)},
-			identity.Terminated, map[string]any{},
+			identity.Terminated,
+			map[string]any{},
 			[]identity.Effect{identity.Applied, identity.Applied, identity.Superseded},
 		},
 		{
 			"someone who comes back is active again",
 			[]*joineryv1.LifecycleEvent{event("1", joined, 0, a), event("2", left, time.Hour, nil), event("3", rehired, 2*time.Hour, nil)},
-			identity.Active, a, []identity.Effect{identity.Applied, identity.Applied, identity.Applied},
+			identity.Active, a,
+			[]identity.Effect{identity.Applied, identity.Applied, identity.Applied},
 		},
 		{
 			"a change to a leaver does not bring them back",
 			[]*joineryv1.LifecycleEvent{event("2", left, 0, nil), event("3", changed, time.Hour, a)},
-			identity.Terminated, a, []identity.Effect{identity.Applied, identity.Applied},
+			identity.Terminated, a,
+			[]identity.Effect{identity.Applied, identity.Applied},
 		},
 		{
 			"a repeated event changes nothing",
 			[]*joineryv1.LifecycleEvent{event("1", joined, 0, a), event("1", joined, 0, a)},
-			identity.Active, a, []identity.Effect{identity.Applied, identity.NoChange},
+			identity.Active, a,
+			[]identity.Effect{identity.Applied, identity.NoChange},
 		},
 		{
 			"being listed is enough to be active, but not against a leaving",
 			[]*joineryv1.LifecycleEvent{event("1", snapshot, 0, a)},
-			identity.Active, a, []identity.Effect{identity.Applied},
+			identity.Active, a,
+			[]identity.Effect{identity.Applied},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -258,14 +258,12 @@ func validateField(prefix string, pool []Attribute, name string, v any) []Proble
 }
 
 func validateValue(path string, a Attribute, v any) []Problem {
-	ok := true
+	var ok bool
 	switch a.Type {
 	case "complex":
-		m, isMap := v.(map[string]any)
-		if isMap {
+		if m, isMap := v.(map[string]any); isMap {
 			return validateObject(path+".", a.Sub, m)
 		}
-		ok = false
 	case "boolean":
 		_, ok = v.(bool)
 	case "integer", "decimal":

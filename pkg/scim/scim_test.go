@@ -151,8 +151,7 @@ func TestABuiltFilterFindsExactlyItsValue(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", v, err)
 		}
-		same := json.RawMessage{}
-		same, _ = json.Marshal(v)
+		same, _ := json.Marshal(v)
 		var read string
 		_ = json.Unmarshal(same, &read)
 		if !f.Match(scim.Resource{"externalId": read}) || f.Match(scim.Resource{"externalId": read + "x"}) {
@@ -198,8 +197,8 @@ func TestPatchFlavoursOfIdentityProviders(t *testing.T) {
 
 func TestPatchRefusesWithTheRightKeyword(t *testing.T) {
 	for ops, want := range map[string]string{
-		`[{"op":"nonsense","path":"title","value":1}]`:                                    scim.InvalidSyntax,
-		`[{"op":"remove"}]`:                                                               scim.NoTarget,
+		`[{"op":"nonsense","path":"title","value":1}]`: scim.InvalidSyntax,
+		`[{"op":"remove"}]`:                            scim.NoTarget,
 		`[{"op":"replace","path":"emails[type eq \"other\"].value","value":"x"}]`:         scim.NoTarget,
 		`[{"op":"replace","path":"id","value":"2"}]`:                                      scim.Mutability,
 		`[{"op":"replace","path":"emails[","value":"2"}]`:                                 scim.InvalidPath,
@@ -242,23 +241,35 @@ func TestDiffSendsOnlyWhatDiffers(t *testing.T) {
 		{"nothing, when all is so", nil, scim.Resource{"userName": "ann", "title": "Lead"}, scim.Resource{"userName": "ann"}, nil},
 		{"one attribute", scim.Resource{"title": "Rep"}, nil, scim.Resource{"title": "Lead"}, []scim.Operation{{Op: "replace", Path: "title", Value: "Lead"}}},
 		{
-			"what was sent and is not wanted any more goes", scim.Resource{"title": "Rep", "nickName": "A"}, nil, scim.Resource{"nickName": "A"},
+			"what was sent and is not wanted any more goes",
+			scim.Resource{"title": "Rep", "nickName": "A"},
+			nil,
+			scim.Resource{"nickName": "A"},
 			[]scim.Operation{{Op: "remove", Path: "title"}},
 		},
 		{
-			"what was never sent stays", scim.Resource{}, scim.Resource{"title": "Theirs"}, scim.Resource{"nickName": "A"},
+			"what was never sent stays",
+			scim.Resource{},
+			scim.Resource{"title": "Theirs"},
+			scim.Resource{"nickName": "A"},
 			[]scim.Operation{{Op: "replace", Path: "nickName", Value: "A"}},
 		},
 		{
-			"an e-mail by its type", scim.Resource{"emails": work("a")}, scim.Resource{"emails": append(work("a"), map[string]any{"type": "home", "value": "h"})},
-			scim.Resource{"emails": work("b")}, []scim.Operation{{Op: "replace", Path: `emails[type eq "work"].value`, Value: "b"}},
+			"an e-mail by its type",
+			scim.Resource{"emails": work("a")},
+			scim.Resource{"emails": append(work("a"), map[string]any{"type": "home", "value": "h"})},
+			scim.Resource{"emails": work("b")},
+			[]scim.Operation{{Op: "replace", Path: `emails[type eq "work"].value`, Value: "b"}},
 		},
 		{
-			"an e-mail that is not there", nil, scim.Resource{}, scim.Resource{"emails": work("b")},
+			"an e-mail that is not there", nil,
+			scim.Resource{},
+			scim.Resource{"emails": work("b")},
 			[]scim.Operation{{Op: "add", Path: "emails", Value: []any{map[string]any{"type": "work", "value": "b"}}}},
 		},
 		{
-			"an extension, attribute by attribute", nil, scim.Resource{scim.EnterpriseSchema: map[string]any{"department": "Sales", "manager": map[string]any{"value": "1", "displayName": "M"}}},
+			"an extension, attribute by attribute", nil,
+			scim.Resource{scim.EnterpriseSchema: map[string]any{"department": "Sales", "manager": map[string]any{"value": "1", "displayName": "M"}}},
 			scim.Resource{scim.EnterpriseSchema: map[string]any{"department": "Engineering", "manager": map[string]any{"value": "2"}}},
 			[]scim.Operation{
 				{Op: "replace", Path: scim.EnterpriseSchema + ":department", Value: "Engineering"},

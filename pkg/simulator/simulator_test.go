@@ -156,7 +156,6 @@ func TestTheRateIsASlidingWindow(t *testing.T) {
 }
 
 func TestFaultsStrikeWhenAndAsOftenAsToldTo(t *testing.T) {
-	s := simulator.New(simulator.Options{})
 	for _, text := range []string{"nonsense", "500:count=x", "500:nonsense=1"} {
 		if _, err := simulator.ParseFault(text); err == nil {
 			t.Errorf("%s was taken", text)
@@ -177,7 +176,7 @@ func TestFaultsStrikeWhenAndAsOftenAsToldTo(t *testing.T) {
 		{"redirect:count=1", []int{307, 201, 409}, 1},
 		{"409-bare:count=1", []int{409, 201, 409}, 1},
 	} {
-		s = simulator.New(simulator.Options{})
+		s := simulator.New(simulator.Options{})
 		f, err := simulator.ParseFault(row.fault)
 		if err != nil {
 			t.Fatal(err)

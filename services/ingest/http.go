@@ -161,7 +161,7 @@ func one(e event.Event, err error) ([]event.Event, error) { return []event.Event
 // report is the one wide log line of a request, and its metrics.
 func (s *Service) report(ctx context.Context, v *visit) {
 	took := time.Since(v.arrived)
-	source, reason := "unknown", "none"
+	source := "unknown"
 	if v.source != nil {
 		source = v.source.Name
 		s.metrics.bytes.Add(float64(v.bytes), source)
@@ -173,9 +173,9 @@ func (s *Service) report(ctx context.Context, v *visit) {
 		slog.Int("events", v.events), slog.Float64("seconds", took.Seconds()),
 	}
 	if v.refusal != nil {
-		status, level, reason = v.refusal.status, slog.LevelWarn, v.refusal.reason
-		s.metrics.refused.Add(1, source, reason)
-		attrs = append(attrs, slog.String("reason", reason), slog.String("field", v.refusal.attribute()))
+		status, level = v.refusal.status, slog.LevelWarn
+		s.metrics.refused.Add(1, source, v.refusal.reason)
+		attrs = append(attrs, slog.String("reason", v.refusal.reason), slog.String("field", v.refusal.attribute()))
 		if v.refusal.cause != nil {
 			attrs = append(attrs, slog.Any("error", v.refusal.cause))
 		}

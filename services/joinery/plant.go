@@ -52,7 +52,7 @@ func newPlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	p := &plant{}
 	defer func() {
 		if err != nil {
-			p.close(ctx)
+			err = errors.Join(err, p.close(ctx))
 		}
 	}()
 	broker, err := p.reachBroker(o)
@@ -141,11 +141,6 @@ func (p *plant) run(ctx context.Context, watch func(ctx context.Context) error) 
 	}
 	err := group.Wait()
 	return errors.Join(err, p.close(ctx))
-}
-
-// reconfigure puts a changed folder in force.
-func (p *plant) reconfigure(ctx context.Context, folder *config.Folder) error {
-	return p.base.Reconfigure(ctx, folder, p.parts)
 }
 
 func (p *plant) close(ctx context.Context) error {
