@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -129,6 +130,7 @@ type scene struct {
 	crashed chan struct{}
 	folder  *config.Folder
 	tail    map[string]string // collected before the broker is left
+	log     io.Writer
 }
 
 // defaults is the configuration of scenarios that bring none.
@@ -148,7 +150,7 @@ users:
 }
 
 func newScene(t *testing.T, b *bubble.Bubble, sections map[string]string) *scene {
-	s := &scene{T: t, bubble: b, dir: t.TempDir(), begun: time.Now(), targets: map[string]*simulator.Server{}, events: map[string]string{}}
+	s := &scene{T: t, bubble: b, dir: t.TempDir(), begun: time.Now(), targets: map[string]*simulator.Server{}, events: map[string]string{}, log: t.Output()}
 	files := maps.Clone(defaults)
 	for name, text := range sections {
 		if strings.HasPrefix(name, "config/") {
@@ -194,7 +196,7 @@ func (s *scene) start() {
 	base, err := wiring.Open(ctx, wiring.Options{
 		Service: "joinery", Worker: "all-in-one", Folder: s.folder, Broker: s.bubble.Broker.Options("joinery"),
 		Limiter: redisrate.Options{Addr: "127.0.0.1:6379", Dialer: s.bubble.Redis.Dial},
-		Log:     s.Output(), Transport: s, Jitter: func(d time.Duration) time.Duration { return d },
+		Log:     s.log, Transport: s, Jitter: func(d time.Duration) time.Duration { return d },
 	})
 	check(s, err)
 	s.base, s.parts, s.crashed = base, map[string]*wiring.Part{}, make(chan struct{})
