@@ -122,7 +122,7 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 		attribute.Int64("joinery.revision", int64(c.GetRevision())),
 	))
 	defer span.End()
-	ctx = withLane(ctx, c.GetLane())
+	ctx = withErrand(ctx, c.GetLane(), t.life)
 	free, err := t.ledger.pairs.lock(ctx, t.name+"."+c.GetIdentity())
 	if err != nil {
 		return err

@@ -39,6 +39,8 @@ type world struct {
 	holds    *holds
 	stop     func()
 	revision uint64
+	// turn waits for a request's turn; nil means at once.
+	turn func(ctx context.Context) error
 }
 
 type holds struct{ pauses []time.Duration }
@@ -81,7 +83,7 @@ func must(t testing.TB, err error) {
 func (w *world) run(worker string) {
 	tel, err := telemetry.New(w.Context(), telemetry.Options{Service: "dispatcher", Log: w.Output()})
 	must(w, err)
-	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: w.bubble.Transport})
+	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: w.bubble.Transport, Wait: w.waitForTurn})
 	must(w, err)
 	s := dispatcher.New(dispatcher.Options{
 		Lanes: w.conn, Accounts: w.accounts, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
@@ -103,6 +105,13 @@ func (w *world) run(worker string) {
 		<-done
 		must(w, tel.Shutdown(context.WithoutCancel(ctx)))
 	}
+}
+
+func (w *world) waitForTurn(ctx context.Context, _ int) error {
+	if w.turn == nil {
+		return nil
+	}
+	return dispatcher.Patiently(ctx, w.turn)
 }
 
 // wish publishes a command for a person.
@@ -469,5 +478,22 @@ func TestAReferenceWaitsForTheOneItNames(t *testing.T) {
 		if v != "000002" {
 			w.Errorf("manager is %v", v)
 		}
+	})
+}
+
+func TestStoppingGivesBackWhatOnlyWaitsForItsTurn(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.turn = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // no turn ever comes
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		begun := time.Now()
+		w.stop()
+		if took := time.Since(begun); took > 2*time.Second {
+			w.Errorf("stopping took %v", took)
+		}
+		w.turn = nil
+		w.run("worker-1")
+		w.wait(time.Minute)
+		w.same([]string{"event1 applied create"}, w.outcomes())
 	})
 }

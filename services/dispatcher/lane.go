@@ -2,21 +2,51 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	"github.com/joinery/joinery/pkg/fault"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 )
 
-type laneKey struct{}
+// errand is for what command, and in whose life, a request is sent.
+type errand struct {
+	lane joineryv1.Lane
+	life context.Context // of the worker, which outlives that of one message
+}
 
-func withLane(ctx context.Context, lane joineryv1.Lane) context.Context {
-	return context.WithValue(ctx, laneKey{}, lane)
+type errandKey struct{}
+
+func withErrand(ctx context.Context, lane joineryv1.Lane, life context.Context) context.Context {
+	return context.WithValue(ctx, errandKey{}, errand{lane, life})
 }
 
 // LaneOf is the lane of the command that a request to a target is sent for, so
 // that leavers get their tokens first. Requests for no command are normal.
 func LaneOf(ctx context.Context) joineryv1.Lane {
-	if lane, ok := ctx.Value(laneKey{}).(joineryv1.Lane); ok {
-		return lane
+	if e, ok := ctx.Value(errandKey{}).(errand); ok {
+		return e.lane
 	}
 	return joineryv1.Lane_LANE_NORMAL
+}
+
+// errStopping: the dispatcher is shutting down.
+var errStopping = errors.New("the dispatcher is stopping")
+
+// Patiently waits for a token through wait, but gives up when the dispatcher is
+// told to stop: a request that is under way is finished, one that only waits
+// for its turn comes again.
+func Patiently(ctx context.Context, wait func(context.Context) error) error {
+	e, ok := ctx.Value(errandKey{}).(errand)
+	if !ok || e.life == nil {
+		return wait(ctx)
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.life, cancel)()
+	err := wait(waiting)
+	if err != nil && e.life.Err() != nil {
+		return fault.Retry(time.Second, errStopping)
+	}
+	return err
 }

@@ -149,6 +149,7 @@ func (s *Service) reconfigure(ctx context.Context, running map[string]*bulkhead)
 func (s *Service) start(ctx context.Context, name string, t Target) *bulkhead {
 	ctx, cancel := context.WithCancel(ctx)
 	w := s.worker(name, t)
+	w.life = ctx
 	b := &bulkhead{version: t.Version, worker: w, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
@@ -246,6 +247,7 @@ type worker struct {
 	log      *slog.Logger
 	tracer   trace.Tracer
 	metrics  *metrics
+	life     context.Context // ends when the worker is told to stop
 }
 
 // check asks the target's control question.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/joinery/joinery/pkg/app"
@@ -68,6 +69,9 @@ func Main(args []string, in io.Reader, out, errs io.Writer) int {
 		return e.code
 	default:
 		fmt.Fprintln(errs, "joinery:", err)
+		if strings.HasPrefix(err.Error(), "unknown command") { // cobra has no type for it
+			return ExitUsage
+		}
 		return ExitFailed
 	}
 }

@@ -147,7 +147,11 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 	configure := func(_ context.Context, folder *config.Folder) error {
 		targets := map[string]dispatcher.Target{}
 		for name, t := range folder.Targets {
-			client, err := b.client(t, "dispatcher", func(ctx context.Context) rate.Lane { return laneOf(dispatcher.LaneOf(ctx)) })
+			client, err := b.client(t, "dispatcher", func(ctx context.Context, cost int) error {
+				return dispatcher.Patiently(ctx, func(ctx context.Context) error {
+					return b.limiter.Wait(ctx, name, laneOf(dispatcher.LaneOf(ctx)), cost)
+				})
+			})
 			if err != nil {
 				return fmt.Errorf("target %s: %w", name, err)
 			}
@@ -197,7 +201,9 @@ func Reconciler(ctx context.Context, b *Base) (*Part, error) {
 	configure := func(_ context.Context, folder *config.Folder) error {
 		targets := map[string]reconciler.Target{}
 		for name, t := range folder.Targets {
-			client, err := b.client(t, "reconciler", func(context.Context) rate.Lane { return rate.Bulk })
+			client, err := b.client(t, "reconciler", func(ctx context.Context, cost int) error {
+				return b.limiter.Wait(ctx, name, rate.Bulk, cost)
+			})
 			if err != nil {
 				return fmt.Errorf("target %s: %w", name, err)
 			}
@@ -213,8 +219,8 @@ func Reconciler(ctx context.Context, b *Base) (*Part, error) {
 	return &Part{Name: "reconciler", Run: s.Run, Configure: configure}, configure(ctx, b.folder.Load())
 }
 
-// client is the SCIM client of a target.
-func (b *Base) client(t config.Target, service string, lane func(context.Context) rate.Lane) (*scimhttp.Client, error) {
+// client is the SCIM client of a target; each request waits for its turn first.
+func (b *Base) client(t config.Target, service string, wait func(ctx context.Context, cost int) error) (*scimhttp.Client, error) {
 	calls := b.telemetry.Metrics.Counter("joinery_scim_requests_total",
 		"Requests to targets, by target, service, method and status (0: no answer).", "target", "service", "method", "status")
 	seconds := b.telemetry.Metrics.Histogram("joinery_scim_request_seconds",
@@ -222,7 +228,7 @@ func (b *Base) client(t config.Target, service string, lane func(context.Context
 	return scimhttp.New(scimhttp.Options{
 		Endpoint: t.Endpoint, Auth: b.authenticator(t), Transport: b.options.Transport, AllowPrivate: t.AllowPrivate,
 		Concurrency: t.Concurrency, Timeout: t.Retry.Timeout, Tracer: b.telemetry.Tracer,
-		Wait: func(ctx context.Context, cost int) error { return b.limiter.Wait(ctx, t.Name, lane(ctx), cost) },
+		Wait: wait,
 		Observe: func(c scimhttp.Call) {
 			calls.Add(1, t.Name, service, c.Method, fmt.Sprint(c.Status))
 			seconds.Observe(c.Duration.Seconds(), t.Name, c.Method)

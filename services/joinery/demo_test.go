@@ -1,0 +1,130 @@
+package joinery
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/joinery/joinery/pkg/scim"
+)
+
+// Nothing is global: two whole Joinerys play two companies in one process, and
+// both prove their result.
+func TestTwoDemosInOneProcessBothEndWithTheirTable(t *testing.T) {
+	var both sync.WaitGroup
+	for _, seed := range []string{"3", "4"} {
+		both.Go(func() {
+			var out, errs bytes.Buffer
+			code := Main([]string{"demo", "--people", "40", "--seed", seed, "--data", t.TempDir(), "--json"}, nil, &out, &errs)
+			var v verdict
+			if err := json.Unmarshal(out.Bytes(), &v); err != nil || code != ExitOK || !v.Match || len(v.Targets) != 3 {
+				t.Errorf("seed %s: exit code %d, %v\n%s\n%s", seed, code, err, out.String(), errs.String())
+			}
+		})
+	}
+	both.Wait()
+}
+
+func TestACompanyIsTheSameEachTime(t *testing.T) {
+	a, b := newCompany(7, 50), newCompany(7, 50)
+	bodyOf := func(c *company) string {
+		data, err := json.Marshal(slices.Collect(func(yield func(map[string]any) bool) {
+			for _, h := range c.events {
+				if !yield(h.body) {
+					return
+				}
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if bodyOf(a) != bodyOf(b) {
+		t.Error("one seed played two companies")
+	}
+	kinds := map[string]int{}
+	for _, h := range a.events {
+		kinds[h.phase]++
+	}
+	if kinds["joiners"] != 50 || kinds["movers"] != 15 || kinds["leavers"] != 10 || kinds["rehires"] != 3 {
+		t.Error(kinds)
+	}
+}
+
+// The verdict must be able to say no.
+func TestTheVerdictSeesEveryKindOfDifference(t *testing.T) {
+	c := newCompany(7, 10)
+	target := theatres()[0]
+	if r := target.compare(c, nil); r.Differing != r.Wanted || r.Found != 0 {
+		t.Errorf("nobody there: %+v", r)
+	}
+	var accounts []map[string]any
+	for _, p := range c.people {
+		accounts = append(accounts, map[string]any{
+			"externalId": p.id, "active": p.employed, "userName": p.email(), "title": p.title,
+			"name":   map[string]any{"givenName": p.first, "familyName": p.last},
+			"emails": []any{map[string]any{"type": "work", "value": p.email()}},
+			"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": map[string]any{"department": p.department},
+		})
+	}
+	check := func(want int, what string) {
+		t.Helper()
+		if r := target.compare(c, resources(accounts)); r.Differing != want {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	check(0, "all right")
+	accounts[0]["title"] = "wrong"
+	check(1, "a wrong title")
+	accounts = append(accounts, accounts[1])
+	check(2, "an account twice")
+	accounts = append(accounts, map[string]any{"externalId": "stranger"})
+	check(3, "an account of nobody")
+}
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	for _, args := range [][]string{
+		{"--help"}, {"up", "--help"}, {"demo", "--help"}, {"sim", "--help"}, {"send", "--help"}, {"validate", "--help"},
+		{"identity", "--help"}, {"trace", "--help"}, {"targets", "--help"}, {"targets", "pause", "--help"},
+		{"deadletter", "--help"}, {"deadletter", "replay", "--help"}, {"reconcile", "--help"}, {"topology", "--help"},
+	} {
+		var out, errs bytes.Buffer
+		if code := Main(args, nil, &out, &errs); code != ExitOK || !strings.Contains(out.String(), "Usage:") {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, out.String(), errs.String())
+		}
+	}
+}
+
+func TestAWrongCommandLineSaysWhatToDo(t *testing.T) {
+	for line, want := range map[string]string{
+		"nonsense":                  "unknown command",
+		"identity":                  "takes the key of one person",
+		"reconcile a b":             "takes the name of one target",
+		"up --nonsense":             "unknown flag",
+		"validate a b":              "one folder at most",
+		"send":                      "takes one file",
+		"send /does/not/exist":      "open the events",
+		"validate /does/not/exist":  "/does/not/exist",
+		"sim --fault nonsense":      "no fault is named",
+		"deadletter replay":         "takes the ids of cases",
+		"up --config /no/such/path": "/no/such/path",
+	} {
+		var out, errs bytes.Buffer
+		code := Main(strings.Fields(line), nil, &out, &errs)
+		if code != ExitUsage || !strings.Contains(errs.String()+out.String(), want) {
+			t.Errorf("%s: exit code %d\n%s%s", line, code, out.String(), errs.String())
+		}
+	}
+}
+
+func resources(in []map[string]any) []scim.Resource {
+	out := make([]scim.Resource, len(in))
+	for i, m := range in {
+		out[i] = m
+	}
+	return out
+}
