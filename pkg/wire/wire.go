@@ -110,6 +110,25 @@ func (o Outbox) publish(ctx context.Context, subject, id string, m proto.Message
 	return o.publisher.Publish(subject, msg)
 }
 
+// Reader reads streams.
+type Reader interface {
+	Last(ctx context.Context, streamName, subject string) (stream.Stored, error)
+}
+
+// NewestCommand gives the function that reads the newest command of a (target,
+// identity) pair, whatever its lane.
+func NewestCommand(r Reader) func(ctx context.Context, target, id string) (*joineryv1.ProvisioningCommand, error) {
+	return func(ctx context.Context, target, id string) (*joineryv1.ProvisioningCommand, error) {
+		stored, err := r.Last(ctx, stream.Commands, subject("joinery.command", target, "*", id))
+		if err != nil {
+			return nil, err
+		}
+		c := &joineryv1.ProvisioningCommand{}
+		_, err = Decode(stored.Message, c)
+		return c, err
+	}
+}
+
 // Encode makes a message of m under a deterministic id, carrying the trace of ctx.
 func Encode(ctx context.Context, id string, m proto.Message) (*message.Message, error) {
 	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)

@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/joinery/joinery/pkg/app"
 	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
 	"github.com/joinery/joinery/pkg/telemetry"
@@ -34,6 +35,12 @@ type Watched interface {
 	Watch(ctx context.Context, prefix string, fn func(key string, value *target.State, rev uint64)) error
 }
 
+// WatchedAccounts is a bucket of accounts that can be watched.
+type WatchedAccounts interface {
+	Accounts
+	Watch(ctx context.Context, prefix string, fn func(key string, value *identity.Account, rev uint64)) error
+}
+
 // Target is one target as configured.
 type Target struct {
 	Settings    Settings
@@ -48,8 +55,9 @@ type Target struct {
 // Options are what the service works with.
 type Options struct {
 	Lanes    Lanes
-	Accounts Accounts
+	Accounts WatchedAccounts
 	States   Watched
+	Newest   Newest
 	Outbox   Outbox
 	Pauser   Pauser
 	// Worker names this process. It must survive a restart where only one such
@@ -165,7 +173,7 @@ func (s *Service) worker(name string, t Target) *worker {
 	return &worker{
 		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
-		jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
+		newest: o.Newest, jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
 	}
 }
 
@@ -180,6 +188,7 @@ func (t *worker) run(ctx context.Context, o Options, concurrency int) error {
 		})
 	})
 	group.Go("probe "+t.name, t.Probe)
+	group.Go("references "+t.name, func(ctx context.Context) error { return t.follow(ctx, o.Accounts) })
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: o.Lease}, telemetry.Watermill(t.log))
 	if err != nil {
 		return fmt.Errorf("make a router: %w", err)
@@ -243,6 +252,7 @@ type worker struct {
 	pauser   Pauser
 	states   *states
 	breaker  *breaker
+	newest   Newest
 	jitter   func(time.Duration) time.Duration
 	log      *slog.Logger
 	tracer   trace.Tracer

@@ -18,6 +18,7 @@ import (
 	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
+	"github.com/joinery/joinery/pkg/wire"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"github.com/joinery/joinery/services/deadletter"
 	"github.com/joinery/joinery/services/dispatcher"
@@ -142,6 +143,7 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 	}
 	s := dispatcher.New(dispatcher.Options{
 		Lanes: b.conn, Accounts: accounts, States: states, Outbox: b.outbox, Pauser: b.limiter,
+		Newest: wire.NewestCommand(b.conn),
 		Worker: b.options.Worker, Telemetry: b.telemetry, Jitter: b.options.Jitter,
 	})
 	configure := func(_ context.Context, folder *config.Folder) error {
