@@ -52,11 +52,13 @@ type Account struct {
 // Intent is written before a call that changes the target, so that after a
 // crash or a lost answer the target is searched before anything is repeated.
 type Intent struct {
-	ID        string    `json:"id"`
-	Operation string    `json:"operation"`
-	Revision  uint64    `json:"revision"`
-	Worker    string    `json:"worker"`
-	At        time.Time `json:"at"`
+	ID        string `json:"id"`
+	Operation string `json:"operation"`
+	Revision  uint64 `json:"revision"`
+	// Worker is who has the call under way; "" once it is known to have ended,
+	// however it ended.
+	Worker string    `json:"worker,omitempty"`
+	At     time.Time `json:"at"`
 }
 
 // Outcome is the last recorded outcome of an account.

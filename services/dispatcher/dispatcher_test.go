@@ -494,3 +494,15 @@ func TestStoppingGivesBackWhatOnlyWaitsForItsTurn(t *testing.T) {
 		w.same([]string{"event1 applied create"}, w.outcomes())
 	})
 }
+
+func TestAnotherReplicaGoesOnAtOnceAfterAFailedAttempt(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "500", Method: "POST", Count: 3})
+		w.wish("ann", nil)
+		w.wait(time.Second) // the first worker gave up its attempt
+		w.stop()
+		w.run("worker-2")
+		w.wait(20 * time.Second)
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}

@@ -115,6 +115,9 @@ func (p *pursuit) backOff(ctx context.Context, err error, before uint64) error {
 // later stores what was learned and asks for the command again after the pause.
 func (p *pursuit) later(ctx context.Context, err error, pause time.Duration) error {
 	p.account.LastFailure = fault.KindOf(err).String()
+	if p.account.Intent != nil {
+		p.account.Intent.Worker = "" // nothing of ours is under way any more
+	}
 	if saved := p.save(ctx); saved != nil && !errors.Is(saved, stream.ErrConflict) {
 		p.log.WarnContext(ctx, "failed attempt not stored", "target", p.name, "error", saved)
 	}

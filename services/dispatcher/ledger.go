@@ -53,7 +53,7 @@ func (l *ledger) load(ctx context.Context, target, id string) (identity.Account,
 	if err != nil {
 		return account, 0, fmt.Errorf("read an account: %w", err)
 	}
-	if open := account.Intent; open != nil && open.Worker != l.worker {
+	if open := account.Intent; open != nil && open.Worker != "" && open.Worker != l.worker {
 		if rest := l.lease - time.Since(open.At); rest > 0 {
 			return account, 0, fault.Retry(rest, errors.New("another worker holds the account"))
 		}
