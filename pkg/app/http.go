@@ -121,7 +121,7 @@ func (s *server) stop(ctx context.Context, served <-chan error) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("finish requests within %v: %w", s.Grace, err), s.http.Close())
 	}
-	_ = <-served // Serve only says that it was closed
+	<-served //nolint:errcheck // Serve only says that it was closed
 	return err
 }
 

@@ -88,9 +88,20 @@ func TestTheVerdictSeesEveryKindOfDifference(t *testing.T) {
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	for _, args := range [][]string{
-		{"--help"}, {"up", "--help"}, {"demo", "--help"}, {"sim", "--help"}, {"send", "--help"}, {"validate", "--help"},
-		{"identity", "--help"}, {"trace", "--help"}, {"targets", "--help"}, {"targets", "pause", "--help"},
-		{"deadletter", "--help"}, {"deadletter", "replay", "--help"}, {"reconcile", "--help"}, {"topology", "--help"},
+		{"--help"},
+		{"up", "--help"},
+		{"demo", "--help"},
+		{"sim", "--help"},
+		{"send", "--help"},
+		{"validate", "--help"},
+		{"identity", "--help"},
+		{"trace", "--help"},
+		{"targets", "--help"},
+		{"targets", "pause", "--help"},
+		{"deadletter", "--help"},
+		{"deadletter", "replay", "--help"},
+		{"reconcile", "--help"},
+		{"topology", "--help"},
 	} {
 		var out, errs bytes.Buffer
 		if code := Main(args, nil, &out, &errs); code != ExitOK || !strings.Contains(out.String(), "Usage:") {
