@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -24,7 +23,8 @@ import (
 type BrokerOptions struct {
 	// Dir is where the file store lives.
 	Dir string
-	// Listen is a loopback address for other processes, or empty for none.
+	// Listen is a loopback address for other processes, or empty for none. Port 0
+	// takes any that is free.
 	Listen string
 	// SyncInterval other than 0 gives up the promise that an acknowledged message
 	// is on disk. It exists to measure what the promise costs.
@@ -43,8 +43,18 @@ type Broker struct {
 // ErrInUse: another process works on the same directory.
 var ErrInUse = errors.New("the data folder is in use by another process")
 
-// startWait bounds the recovery of the file store at start.
-const startWait = 5 * time.Minute
+const (
+	// startWait bounds the recovery of the file store at start.
+	startWait = 5 * time.Minute
+	// maxStore is what streams may reserve together. It is more than the topology
+	// does, and takes no disk by itself.
+	maxStore = 64 << 30
+	// maxMemory bounds what JetStream keeps in memory only; nothing of ours is.
+	maxMemory = 64 << 20
+	// maxPayload leaves room for the headers of the largest message that a stream
+	// takes, so that the stream refuses it and not the connection.
+	maxPayload = 2 << 20
+)
 
 // StartBroker starts a broker on a directory that nobody else works on.
 func StartBroker(o BrokerOptions) (*Broker, error) {
@@ -69,37 +79,52 @@ func StartBroker(o BrokerOptions) (*Broker, error) {
 func (b *Broker) start() error {
 	o := b.options
 	options := &server.Options{
-		ServerName: "joinery", JetStream: true, StoreDir: o.Dir, NoSigs: true, NoLog: true,
-		DontListen: o.Listen == "", SyncAlways: o.SyncInterval == 0, SyncInterval: o.SyncInterval,
-		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 64 << 30, MaxPayload: 2 << 20,
+		ServerName: "joinery", JetStream: true, StoreDir: o.Dir, NoSigs: true, DontListen: true,
+		SyncAlways: o.SyncInterval == 0, SyncInterval: o.SyncInterval,
+		JetStreamMaxMemory: maxMemory, JetStreamMaxStore: maxStore, MaxPayload: maxPayload,
 	}
 	if o.Listen != "" {
-		host, port, err := net.SplitHostPort(o.Listen)
-		if err != nil {
-			return fmt.Errorf("broker address: %w", err)
-		}
-		if options.Host = host; !net.ParseIP(host).IsLoopback() {
-			return fmt.Errorf("broker address %s: the embedded broker asks nobody who they are, so it listens on loopback only", o.Listen)
-		}
-		if options.Port, err = strconv.Atoi(port); err != nil {
-			return fmt.Errorf("broker address: %w", err)
-		}
-		if options.Port == 0 {
-			options.Port = server.RANDOM_PORT
+		if err := listen(options, o.Listen); err != nil {
+			return err
 		}
 	}
 	s, err := server.NewServer(options)
 	if err != nil {
 		return fmt.Errorf("make the embedded broker: %w", err)
 	}
+	s.SetLoggerV2(serverLog{o.Log}, false, false, false)
 	s.Start()
-	if !s.ReadyForConnections(startWait) {
+	if !s.ReadyForConnections(startWait) || !s.JetStreamEnabled() {
 		s.Shutdown()
-		return errors.New("the embedded broker did not start in time")
+		s.WaitForShutdown()
+		return fmt.Errorf("the embedded broker did not start on %s; its log says why", o.Dir)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.server = s
+	return nil
+}
+
+// listen lets other processes in. The broker asks nobody who they are, so it
+// must not be reachable from elsewhere.
+func listen(options *server.Options, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("broker address: %w", err)
+	}
+	if !net.ParseIP(host).IsLoopback() {
+		return fmt.Errorf("broker address %s: the embedded broker asks nobody who they are, so it listens on loopback only", address)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return fmt.Errorf("broker address: %w", err)
+	}
+	if number == 0 {
+		options.Port = server.RANDOM_PORT
+	} else {
+		options.Port = int(number)
+	}
+	options.Host, options.DontListen = host, false
 	return nil
 }
 
@@ -116,12 +141,16 @@ func (b *Broker) Options(name string) stream.Options {
 	}
 }
 
-// InProcessConn implements nats.InProcessConnProvider. A client reconnects
-// through it after a restart.
-func (b *Broker) InProcessConn() (net.Conn, error) {
+// InProcessConn implements nats.InProcessConnProvider. A client that lost its
+// connection gets one to the server that runs now.
+func (b *Broker) InProcessConn() (net.Conn, error) { return b.running().InProcessConn() }
+
+// running is the server that runs now, or ran last. Nobody holds the lock while
+// the server works: it would keep a bubble's time from passing.
+func (b *Broker) running() *server.Server {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.server.InProcessConn()
+	return b.server
 }
 
 // URL is where other processes reach the broker, or "" where they cannot.
@@ -129,27 +158,36 @@ func (b *Broker) URL() string {
 	if b.options.Listen == "" {
 		return ""
 	}
-	return b.server.ClientURL()
+	return b.running().ClientURL()
 }
+
+// Stop stops the broker; clients reconnect after Start.
+func (b *Broker) Stop() {
+	s := b.running()
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// Start starts the broker again on what it stored.
+func (b *Broker) Start() error { return b.start() }
 
 // Close stops the broker and frees the directory.
 func (b *Broker) Close() {
-	b.server.Shutdown()
-	b.server.WaitForShutdown()
+	b.Stop()
 	b.unlock()
 }
 
-// Redis is a Redis inside the process.
-type Redis struct{ mini *miniredis.Miniredis }
+// serverLog writes what the server warns about into our log. What it says of
+// its ordinary life is left out.
+type serverLog struct{ log *slog.Logger }
 
-// StartRedis starts a Redis that is reached through Dial only.
-func StartRedis() *Redis { return &Redis{mini: miniredis.NewMiniRedis()} }
+func (l serverLog) say(level slog.Level, format string, values []any) {
+	l.log.Log(context.Background(), level, "broker says", "text", fmt.Sprintf(format, values...))
+}
 
-// Dial gives a connection to the Redis, whatever the address.
-func (r *Redis) Dial(context.Context, string, string) (net.Conn, error) { return r.mini.Dial() }
-
-// Flush empties the Redis, as a restart without persistence would.
-func (r *Redis) Flush() { r.mini.FlushAll() }
-
-// Close stops the Redis.
-func (r *Redis) Close() { r.mini.Close() }
+func (l serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
+func (l serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l serverLog) Fatalf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l serverLog) Debugf(string, ...any)           {}
+func (l serverLog) Tracef(string, ...any)           {}

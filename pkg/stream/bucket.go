@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -13,6 +15,7 @@ import (
 // Bucket is a key-value bucket of JSON values. A read may be stale; only a Put
 // decides, because it succeeds only on the revision that was read.
 type Bucket[T any] struct {
+	conn *Conn
 	kv   jetstream.KeyValue
 	name string
 }
@@ -23,18 +26,20 @@ func OpenBucket[T any](ctx context.Context, c *Conn, name string) (*Bucket[T], e
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket[T]{kv: kv, name: name}, nil
+	return &Bucket[T]{conn: c, kv: kv, name: name}, nil
 }
 
 // Get reads a value and its revision, or fails with ErrNotFound.
 func (b *Bucket[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 	var value T
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	entry, err := b.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return value, 0, fmt.Errorf("%s: %w", b.name, ErrNotFound)
 	}
 	if err != nil {
-		return value, 0, fmt.Errorf("read %s: %w", b.name, err)
+		return value, 0, fmt.Errorf("read %s: %w", b.name, errors.Join(ErrUnavailable, err))
 	}
 	if err := json.Unmarshal(entry.Value(), &value); err != nil {
 		return value, 0, fmt.Errorf("decode an entry of %s: %w", b.name, err)
@@ -50,6 +55,8 @@ func (b *Bucket[T]) Put(ctx context.Context, key string, value T, rev uint64) (u
 	if err != nil {
 		return 0, fmt.Errorf("encode an entry of %s: %w", b.name, err)
 	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	var next uint64
 	if rev == 0 {
 		next, err = b.kv.Create(ctx, key, data)
@@ -59,8 +66,14 @@ func (b *Bucket[T]) Put(ctx context.Context, key string, value T, rev uint64) (u
 	return next, b.writeError(err)
 }
 
-// Delete removes a key where rev is still the stored revision.
+// Delete removes a key where rev is still the stored revision, otherwise it
+// fails with ErrConflict.
 func (b *Bucket[T]) Delete(ctx context.Context, key string, rev uint64) error {
+	if rev == 0 { // to the client that means: whatever is there
+		return fmt.Errorf("%s: %w", b.name, ErrConflict)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	return b.writeError(b.kv.Delete(ctx, key, jetstream.LastRevision(rev)))
 }
 
@@ -70,69 +83,141 @@ func (b *Bucket[T]) writeError(err error) error {
 		return nil
 	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch), isWrongSequence(err):
 		return fmt.Errorf("%s: %w", b.name, ErrConflict)
+	case errors.Is(err, jetstream.ErrInvalidKey):
+		return fmt.Errorf("write %s: %w", b.name, errors.Join(ErrRefused, err))
 	default:
 		return fmt.Errorf("write %s: %w", b.name, errors.Join(ErrUnavailable, err))
 	}
 }
 
-// Keys lists the keys that are prefix, or start with prefix and a dot; an empty
-// prefix lists all.
+// Keys lists the keys that are prefix, or start with prefix and a dot, sorted;
+// an empty prefix lists all. Without an error none was left out.
 func (b *Bucket[T]) Keys(ctx context.Context, prefix string) ([]string, error) {
-	lister, err := b.kv.ListKeys(ctx)
+	keys := map[string]bool{}
+	err := b.each(ctx, prefix, true, func(e jetstream.KeyValueEntry) error {
+		keys[e.Key()] = isPut(e)
+		return nil
+	}, jetstream.MetaOnly())
 	if err != nil {
 		return nil, fmt.Errorf("list the keys of %s: %w", b.name, err)
 	}
-	keys := []string{}
-	for key := range lister.Keys() {
-		if prefix == "" || key == prefix || strings.HasPrefix(key, prefix+".") {
-			keys = append(keys, key)
+	maps.DeleteFunc(keys, func(_ string, there bool) bool { return !there })
+	return slices.Sorted(maps.Keys(keys)), nil
+}
+
+// All reads all entries under a prefix, as Keys lists them, in one go. Without
+// an error none was left out.
+func (b *Bucket[T]) All(ctx context.Context, prefix string) (map[string]T, error) {
+	values := map[string]T{}
+	err := b.each(ctx, prefix, true, func(e jetstream.KeyValueEntry) error {
+		value, err := b.decode(e)
+		if value != nil {
+			values[e.Key()] = *value
+		} else {
+			delete(values, e.Key())
 		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read all of %s: %w", b.name, err)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("list the keys of %s: %w", b.name, err)
-	}
-	return keys, nil
+	return values, nil
 }
 
 // Watch calls fn for every entry whose key is prefix or starts with prefix and
 // a dot (all, where it is empty), and then for every change, until ctx ends. A
-// deleted entry has a nil value. A value that cannot be decoded ends the watch.
+// deleted entry has a nil value. When the broker was away, entries come again. A
+// value that cannot be decoded ends the watch.
 func (b *Bucket[T]) Watch(ctx context.Context, prefix string, fn func(key string, value *T, rev uint64)) error {
-	watcher, err := b.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", b.name, err)
+	for {
+		err := b.each(ctx, prefix, false, func(e jetstream.KeyValueEntry) error {
+			value, err := b.decode(e)
+			if err == nil {
+				fn(e.Key(), value, e.Revision())
+			}
+			return err
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !errors.Is(err, ErrUnavailable) || b.conn.nc.IsClosed() {
+			return fmt.Errorf("watch %s: %w", b.name, err)
+		}
+		b.conn.log.WarnContext(ctx, "watch begins again", "bucket", b.name, "error", err)
+		rest(ctx, watchPause)
 	}
-	defer func() { _ = watcher.Stop() }()
+}
+
+// watchPause is between attempts to watch while the broker is away.
+const watchPause = time.Second
+
+// each calls fn for every entry under a prefix; once ends it where the entries
+// that were there at the beginning end.
+func (b *Bucket[T]) each(
+	ctx context.Context, prefix string, once bool, fn func(jetstream.KeyValueEntry) error, opts ...jetstream.WatchOpt,
+) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watcher, err := b.watch(ctx, cancel, prefix, opts)
+	if err != nil {
+		return errors.Join(ErrUnavailable, err)
+	}
+	defer leave(watcher)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case entry, ok := <-watcher.Updates():
-			if !ok {
-				if ctx.Err() != nil {
-					return nil
+			switch {
+			case !ok:
+				return ErrUnavailable
+			case entry == nil && once:
+				return nil
+			case entry == nil:
+			default:
+				if err := fn(entry); err != nil {
+					return err
 				}
-				return fmt.Errorf("watch %s: %w", b.name, ErrUnavailable)
 			}
-			if entry == nil || (prefix != "" && entry.Key() != prefix && !strings.HasPrefix(entry.Key(), prefix+".")) {
-				continue
-			}
-			value, err := b.decode(entry)
-			if err != nil {
-				return err
-			}
-			fn(entry.Key(), value, entry.Revision())
 		}
 	}
 }
 
+// watch begins a watch that lasts as long as ctx. The client waits as long for
+// the broker's answer, which may have been lost: then cancel ends the attempt.
+func (b *Bucket[T]) watch(
+	ctx context.Context, cancel context.CancelFunc, prefix string, opts []jetstream.WatchOpt,
+) (jetstream.KeyWatcher, error) {
+	late := time.AfterFunc(answerWait, cancel)
+	defer late.Stop()
+	return b.kv.WatchFiltered(ctx, under(prefix), opts...)
+}
+
+// leave ends a watch. The client blocks on a full channel while it holds what it
+// needs to end, so that the rest must be read.
+func leave(w jetstream.KeyWatcher) {
+	_ = w.Stop() // it was ended already, or the connection is gone
+	for range w.Updates() {
+	}
+}
+
+// under is the filter for a prefix.
+func under(prefix string) []string {
+	if prefix == "" {
+		return nil
+	}
+	return []string{prefix, prefix + ".>"}
+}
+
+func isPut(e jetstream.KeyValueEntry) bool { return e.Operation() == jetstream.KeyValuePut }
+
 func (b *Bucket[T]) decode(entry jetstream.KeyValueEntry) (*T, error) {
-	if entry.Operation() != jetstream.KeyValuePut {
+	if !isPut(entry) {
 		return nil, nil //nolint:nilnil // a deleted entry has no value, which is not an error
 	}
 	var value T
 	if err := json.Unmarshal(entry.Value(), &value); err != nil {
-		return nil, fmt.Errorf("decode an entry of %s: %w", b.name, err)
+		return nil, fmt.Errorf("decode %s: %w", entry.Key(), err)
 	}
 	return &value, nil
 }

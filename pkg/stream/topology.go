@@ -32,8 +32,9 @@ const (
 func lanes() []string { return []string{"urgent", "normal", "bulk"} }
 
 // ackWait is how long a message may go without a heartbeat before the broker
-// gives it to somebody else.
-const ackWait = 60 * time.Second
+// gives it to somebody else: how long the work of a process that was killed
+// lies still.
+const ackWait = 15 * time.Second
 
 // Span is a duration that JSON shows as text ("2160h0m0s").
 type Span time.Duration

@@ -117,7 +117,7 @@ func (tr *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		res, err := serve(h, in)
+		res, err := serve(h, in) //nolint:bodyclose // it is the caller's to close
 		done <- result{res, err}
 	}()
 	select {
