@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"encoding/json"
 	"net/http"
 
 	"github.com/joinery/joinery/pkg/scim"
@@ -44,12 +43,13 @@ func (s *Server) providerConfig() map[string]any {
 	supported := func(yes bool) map[string]any { return map[string]any{"supported": yes} }
 	return map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"},
-		"patch":   supported(!s.options.NoPatch),
-		"bulk":    map[string]any{"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+		"patch":   supported(!s.bent.NoPatch),
+		"bulk":    map[string]any{"supported": s.options.Bulk > 0, "maxOperations": s.options.Bulk, "maxPayloadSize": maxBody},
 		"filter":  map[string]any{"supported": true, "maxResults": s.options.PageMax},
-		"sort":    supported(false), "etag": supported(true), "changePassword": supported(false),
+		"sort":    supported(true), "etag": supported(true), "changePassword": supported(false),
+		"pagination": map[string]any{"cursor": s.bent.Paging == "cursor", "index": s.bent.Paging != "cursor" && s.bent.Paging != "none"},
 		"authenticationSchemes": []map[string]any{{
-			"type": "oauthbearertoken", "name": "Bearer token", "description": "A token in the Authorization header",
+			"primary": true, "type": "oauthbearertoken", "name": "Bearer token", "description": "A token in the Authorization header",
 		}},
 	}
 }
@@ -65,34 +65,5 @@ func (s *Server) resourceTypes() []map[string]any {
 			"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ResourceType"}, "id": "Group", "name": "Group",
 			"endpoint": "/Groups", "schema": scim.GroupSchema,
 		},
-	}
-}
-
-// control serves what a test in another process needs to see and do.
-func (s *Server) control(w http.ResponseWriter, r *http.Request) {
-	show := func(v any) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v)
-	}
-	switch r.Method + " " + r.URL.Path {
-	case "GET /_sim/requests":
-		show(s.Requests())
-	case "GET /_sim/commits":
-		show(s.Commits())
-	case "GET /_sim/stats":
-		show(s.Stats())
-	case "DELETE /_sim/faults":
-		s.Heal()
-		w.WriteHeader(http.StatusNoContent)
-	case "POST /_sim/faults":
-		f, err := ParseFault(r.FormValue("fault"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		s.Inject(f)
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		http.Error(w, "there are requests, commits, stats (GET) and faults (POST fault=..., DELETE)", http.StatusNotFound)
 	}
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -27,8 +28,11 @@ type Fault struct {
 	Chance float64 `json:"chance,omitempty"`
 	// Until is when it ends; zero means never.
 	Until time.Time `json:"until,omitzero"`
-	// RetryAfter of 429 and 503, and the delay of late.
+	// RetryAfter of 429 and 503, the delay of late, how long a drip takes and
+	// how long new resources stay invisible.
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
+	// Attr restricts ignored to one attribute of a PATCH or PUT.
+	Attr string `json:"attr,omitempty"`
 }
 
 // Faults explains every fault by name.
@@ -47,17 +51,25 @@ func Faults() map[string]string {
 		"500-after":     "do it, then answer 500",
 		"late":          "answer after retry-after",
 		"html":          "answer 200 with a web page",
-		"empty":         "do it, then answer 200 without a body",
+		"empty":         "do it, then answer without a body",
+		"empty-200":     "do it, then answer 200 without a body or a location",
 		"wrong-id":      "do it, then answer with another id",
-		"ignored":       "answer 200 and change nothing",
+		"ignored":       "answer 200 and change nothing; with attr, do all but that attribute",
 		"409-bare":      "refuse with 409 without a scimType",
 		"redirect":      "answer 307 to another host",
 		"hides-results": "answer every search with nothing",
+		"invisible":     "find nothing by a filter that was made less than retry-after ago",
+		"duplicates":    "take a userName that somebody has",
+		"folds":         "store userName in lower case",
+		"repeats":       "answer every page of a list with the first",
+		"endless":       "answer every page of a list with made-up resources",
+		"drip":          "write the answer piece by piece over retry-after",
 	}
 }
 
 // ParseFault reads NAME[:option=value]..., such as
-// "429:retry-after=30s:count=3:method=POST".
+// "429:retry-after=30s:count=3:method=POST". Durations are Go's, or seconds;
+// nth=3 strikes the third matching request and no other.
 func ParseFault(s string) (Fault, error) {
 	parts := strings.Split(s, ":")
 	f := Fault{Name: parts[0]}
@@ -80,21 +92,49 @@ func (f *Fault) set(name, value string) (err error) {
 		f.Method = strings.ToUpper(value)
 	case "path":
 		f.Path = value
+	case "attr":
+		_, err = scim.ParsePath(value)
+		f.Attr = value
 	case "count":
-		f.Count, err = strconv.Atoi(value)
+		f.Count, err = natural(value)
 	case "skip":
-		f.Skip, err = strconv.Atoi(value)
+		f.Skip, err = natural(value)
+	case "nth":
+		f.Skip, err = natural(value)
+		f.Skip, f.Count = max(f.Skip-1, 0), 1
 	case "chance":
 		f.Chance, err = strconv.ParseFloat(value, 64)
+		if err == nil && (f.Chance < 0 || f.Chance > 1) {
+			err = errors.New("must be between 0 and 1")
+		}
 	case "retry-after":
-		f.RetryAfter, err = time.ParseDuration(value)
+		f.RetryAfter, err = duration(value)
 	case "for":
-		d, err = time.ParseDuration(value)
+		d, err = duration(value)
 		f.Until = time.Now().Add(d)
 	default:
-		err = fmt.Errorf("no such option; there are method, path, count, skip, chance, retry-after and for")
+		err = errors.New("no such option; there are method, path, attr, count, skip, nth, chance, retry-after and for")
 	}
 	return err
+}
+
+func natural(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err == nil && n < 0 {
+		err = errors.New("must not be negative")
+	}
+	return n, err
+}
+
+func duration(s string) (time.Duration, error) {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(n) * time.Second, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err == nil && d < 0 {
+		err = errors.New("must not be negative")
+	}
+	return d, err
 }
 
 // faults are the faults that may be due.
@@ -131,11 +171,32 @@ func (fs *faults) due(method, path string, now time.Time) *Fault {
 	return nil
 }
 
+// bend gives the behaviour of the request that the fault strikes.
+func (f *Fault) bend(b Behaviour) Behaviour {
+	switch f.Name {
+	case "invisible":
+		b.Visibility = max(b.Visibility, f.RetryAfter)
+	case "duplicates":
+		b.DuplicateUserName = true
+	case "folds":
+		b.FoldUserName = true
+	case "repeats", "endless":
+		b.Paging = f.Name
+	case "ignored":
+		if f.Attr != "" {
+			b.IgnoredPaths = append(slices.Clone(b.IgnoredPaths), f.Attr)
+		}
+	}
+	return b
+}
+
 // apply gives the faulty reply; do is what should have happened.
 func (f *Fault) apply(do func() reply) reply {
 	switch f.Name {
 	case "429", "429-date", "429-bare", "503":
 		return f.throttle()
+	case "invisible", "duplicates", "folds", "repeats", "endless":
+		return do() // see bend
 	case "lost":
 		_ = do()
 		return reply{lost: true}
@@ -148,15 +209,24 @@ func (f *Fault) apply(do func() reply) reply {
 		p := do()
 		p.delay = f.RetryAfter
 		return p
+	case "drip":
+		p := do()
+		p.drip = f.RetryAfter
+		return p
 	case "html":
-		return reply{status: http.StatusOK, raw: "<html>sign in</html>", forHTML: true}
+		return webPage("sign in")
 	case "empty":
 		p := do()
-		p.body = nil
-		return p
+		return reply{status: p.status, header: p.header}
+	case "empty-200":
+		_ = do()
+		return reply{status: http.StatusOK}
 	case "wrong-id":
 		return wrongID(do())
 	case "ignored":
+		if f.Attr != "" {
+			return do()
+		}
 		return reply{status: http.StatusOK}
 	case "409-bare":
 		return failure(http.StatusConflict, "", "conflict")
@@ -182,9 +252,9 @@ func (f *Fault) throttle() reply {
 	p := failure(status, "", "too many requests")
 	switch {
 	case f.Name == "429-date":
-		p.header = map[string]string{"Retry-After": time.Now().Add(f.RetryAfter).UTC().Format(http.TimeFormat)}
+		p.header = map[string]string{"Retry-After": time.Now().Add(f.RetryAfter + time.Second - 1).UTC().Format(http.TimeFormat)}
 	case f.Name == "429", f.RetryAfter > 0:
-		p.header = map[string]string{"Retry-After": strconv.Itoa(int(f.RetryAfter.Seconds()))}
+		p.header = map[string]string{"Retry-After": seconds(f.RetryAfter)}
 	}
 	return p
 }

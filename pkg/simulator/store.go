@@ -1,10 +1,9 @@
 package simulator
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -13,30 +12,44 @@ import (
 )
 
 // Commit is one change that took effect, whatever was answered: the ground
-// truth for an oracle.
+// truth for an oracle. Its resources are shared and must not be changed.
 type Commit struct {
 	At   time.Time `json:"at"`
 	Kind scim.Kind `json:"kind"`
 	ID   string    `json:"id"`
 	// Verb is create, update or delete.
 	Verb string `json:"verb"`
+	// Before is the resource as it was; nil before a create. Journals leave it
+	// out: it follows from the lines before.
+	Before scim.Resource `json:"before,omitempty"`
 	// After is the resource as it is now; nil after a delete.
 	After scim.Resource `json:"after,omitempty"`
 }
 
-// store holds the resources in the order they were made.
+// maxCommits bounds the log of commits in memory; a journal holds them all.
+const maxCommits = 1_000_000
+
+// set is a set of ids.
+type set map[string]bool
+
+// store holds the resources in the order they were made. Stored resources are
+// never changed, only replaced.
 type store struct {
-	options Options
-	next    int
-	byID    map[scim.Kind]map[string]scim.Resource
-	order   map[scim.Kind][]string
-	commits []Commit
+	options   Options
+	next      int
+	byID      map[scim.Kind]map[string]scim.Resource
+	order     map[scim.Kind][]string
+	named     map[scim.Kind]map[string]set // by lower-case name
+	memberOf  map[string]set               // groups by member
+	commits   []Commit
+	committed int
 }
 
 func newStore(o Options) *store {
 	return &store{
-		options: o, order: map[scim.Kind][]string{},
-		byID: map[scim.Kind]map[string]scim.Resource{scim.Users: {}, scim.Groups: {}},
+		options: o, order: map[scim.Kind][]string{}, memberOf: map[string]set{},
+		byID:  map[scim.Kind]map[string]scim.Resource{scim.Users: {}, scim.Groups: {}},
+		named: map[scim.Kind]map[string]set{scim.Users: {}, scim.Groups: {}},
 	}
 }
 
@@ -45,37 +58,59 @@ func (st *store) get(kind scim.Kind, id string) (scim.Resource, bool) {
 	return r, ok
 }
 
-// matching gives the resources that a filter finds; a new one is not found
-// before its time, but is listed.
-func (st *store) matching(kind scim.Kind, f scim.Filter) []scim.Resource {
-	out := []scim.Resource{}
+// holds tells whether an id is anybody's.
+func (st *store) holds(id string) bool {
+	_, user := st.get(scim.Users, id)
+	_, group := st.get(scim.Groups, id)
+	return user || group
+}
+
+// all gives the resources of a kind, in the order they were made.
+func (st *store) all(kind scim.Kind) []scim.Resource {
+	out := make([]scim.Resource, 0, len(st.order[kind]))
 	for _, id := range st.order[kind] {
-		r := st.byID[kind][id]
-		if f != nil && (!f.Match(r) || st.fresh(r)) {
-			continue
-		}
-		out = append(out, r)
+		out = append(out, st.byID[kind][id])
 	}
 	return out
 }
 
-func (st *store) fresh(r scim.Resource) bool {
-	if st.options.Visibility == 0 {
+// holder gives a resource other than self that has the name of r.
+func (st *store) holder(kind scim.Kind, r scim.Resource, self string) (scim.Resource, bool) {
+	name := nameKey(kind, r)
+	if name == "" {
+		return nil, false
+	}
+	for _, id := range slices.Sorted(maps.Keys(st.named[kind][name])) {
+		if id != self {
+			return st.get(kind, id)
+		}
+	}
+	return nil, false
+}
+
+func nameKey(kind scim.Kind, r scim.Resource) string {
+	name := r.UserName()
+	if kind == scim.Groups {
+		v, _ := r.Get("displayName")
+		name, _ = v.(string)
+	}
+	return strings.ToLower(name)
+}
+
+// fresh tells whether a resource was made less than lag ago.
+func fresh(r scim.Resource, lag time.Duration) bool {
+	if lag == 0 {
 		return false
 	}
 	v, _ := r.Get("meta.created")
 	text, _ := v.(string)
 	made, err := time.Parse(time.RFC3339Nano, text)
-	return err == nil && time.Since(made) < st.options.Visibility
+	return err == nil && time.Since(made) < lag
 }
 
 func (st *store) create(kind scim.Kind, r scim.Resource) (scim.Resource, error) {
-	if err := st.unique(kind, r, ""); err != nil {
-		return nil, err
-	}
-	st.next++
-	id := fmt.Sprintf("%s%06d", st.options.Prefix, st.next)
-	out := r.Clone()
+	out := writable(kind, r)
+	id := fmt.Sprintf("%s%06d", st.options.Prefix, st.next+1)
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	out["id"] = id
 	out["meta"] = map[string]any{
@@ -83,40 +118,51 @@ func (st *store) create(kind scim.Kind, r scim.Resource) (scim.Resource, error) 
 		"location": st.options.Base + "/" + string(kind) + "/" + id, "version": `W/"1"`,
 	}
 	if _, said := out.Active(); kind == scim.Users && !said {
+		remove(out, "active")
 		out["active"] = true
 	}
 	return out, st.commit(Commit{At: time.Now(), Kind: kind, ID: id, Verb: "create", After: out})
 }
 
+// update stores what became of a resource. What changes nothing is no commit,
+// and leaves version and time as they are (RFC 7644 section 3.5.2.1).
 func (st *store) update(kind scim.Kind, current, next scim.Resource) (scim.Resource, error) {
-	id := current.ID()
-	if err := st.unique(kind, next, id); err != nil {
-		return nil, err
+	out := writable(kind, next)
+	if reflect.DeepEqual(out, writable(kind, current)) {
+		return current, nil
 	}
-	out := next.Clone()
-	out["id"] = id
-	meta := current.Clone()["meta"].(map[string]any)
+	id := current.ID()
+	meta, _ := current.Clone()["meta"].(map[string]any)
 	var version int
 	_, _ = fmt.Sscanf(current.Version(), `W/"%d"`, &version)
 	meta["version"] = fmt.Sprintf(`W/"%d"`, version+1)
 	meta["lastModified"] = time.Now().UTC().Format(time.RFC3339Nano)
-	out["meta"] = meta
+	out["id"], out["meta"] = id, meta
 	return out, st.commit(Commit{At: time.Now(), Kind: kind, ID: id, Verb: "update", After: out})
 }
 
+// remove deletes a resource and, after that, its memberships.
 func (st *store) remove(kind scim.Kind, current scim.Resource) error {
-	return st.commit(Commit{At: time.Now(), Kind: kind, ID: current.ID(), Verb: "delete"})
+	if err := st.commit(Commit{At: time.Now(), Kind: kind, ID: current.ID(), Verb: "delete"}); err != nil {
+		return err
+	}
+	return st.forget(current.ID())
 }
 
-// unique refuses a userName that somebody else has, whatever its case.
-func (st *store) unique(kind scim.Kind, r scim.Resource, self string) error {
-	name := r.UserName()
-	if kind != scim.Users || name == "" {
-		return nil
-	}
-	for id, other := range st.byID[kind] {
-		if id != self && strings.EqualFold(other.UserName(), name) {
-			return &scim.Error{Status: http.StatusConflict, ScimType: scim.Uniqueness, Detail: "userName is already taken"}
+// forget takes somebody who is gone out of all groups.
+func (st *store) forget(id string) error {
+	for _, group := range slices.Sorted(maps.Keys(st.memberOf[id])) {
+		g := st.byID[scim.Groups][group]
+		var kept []any
+		for _, m := range membersOf(g) {
+			if m["value"] != id {
+				kept = append(kept, m)
+			}
+		}
+		after := g.Clone()
+		setMembers(after, kept)
+		if _, err := st.update(scim.Groups, g, after); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -124,149 +170,67 @@ func (st *store) unique(kind scim.Kind, r scim.Resource, self string) error {
 
 // commit makes a change take effect, in the journal first.
 func (st *store) commit(c Commit) error {
-	if st.options.Journal != nil {
-		line, err := json.Marshal(c)
-		if err != nil {
-			return fmt.Errorf("encode a journal line: %w", err)
-		}
-		if _, err := st.options.Journal.Write(append(line, '\n')); err != nil {
-			return fmt.Errorf("write the journal: %w", err)
-		}
+	if err := st.write(c); err != nil {
+		return err
 	}
 	st.take(c)
 	return nil
 }
 
 func (st *store) take(c Commit) {
-	switch c.Verb {
-	case "create":
-		st.byID[c.Kind][c.ID] = c.After
-		st.order[c.Kind] = append(st.order[c.Kind], c.ID)
-	case "update":
-		st.byID[c.Kind][c.ID] = c.After
-	case "delete":
+	c.Before = st.byID[c.Kind][c.ID]
+	st.index(c.Kind, c.ID, c.Before, false)
+	st.index(c.Kind, c.ID, c.After, true)
+	switch {
+	case c.Verb == "delete":
 		delete(st.byID[c.Kind], c.ID)
 		st.order[c.Kind] = slices.DeleteFunc(st.order[c.Kind], func(id string) bool { return id == c.ID })
-		st.forget(c.ID)
+	case c.Before == nil:
+		st.order[c.Kind] = append(st.order[c.Kind], c.ID)
+		fallthrough
+	default:
+		st.byID[c.Kind][c.ID] = c.After
 	}
-	st.commits = append(st.commits, c)
+	st.count(c.ID)
+	st.committed++
+	if len(st.commits) < maxCommits {
+		st.commits = append(st.commits, c)
+	}
 }
 
-// forget takes a deleted user out of all groups.
-func (st *store) forget(user string) {
-	f := scim.Eq("value", user)
-	for id, g := range st.byID[scim.Groups] {
-		after, err := g.Apply([]scim.Operation{{Op: "remove", Path: "members[" + f.String() + "]"}})
-		if err == nil {
-			st.byID[scim.Groups][id] = after
+// count keeps ids from being given twice.
+func (st *store) count(id string) {
+	var n int
+	if _, err := fmt.Sscanf(strings.TrimPrefix(id, st.options.Prefix), "%d", &n); err == nil {
+		st.next = max(st.next, n)
+	}
+}
+
+// index enters a resource into, or takes it out of, what it is found by.
+func (st *store) index(kind scim.Kind, id string, r scim.Resource, enter bool) {
+	if r == nil {
+		return
+	}
+	mark(st.named[kind], nameKey(kind, r), id, enter)
+	if kind != scim.Groups {
+		return
+	}
+	for _, m := range membersOf(r) {
+		member, _ := m["value"].(string)
+		mark(st.memberOf, member, id, enter)
+	}
+}
+
+func mark(sets map[string]set, key, id string, enter bool) {
+	switch {
+	case enter && sets[key] == nil:
+		sets[key] = set{id: true}
+	case enter:
+		sets[key][id] = true
+	default:
+		delete(sets[key], id)
+		if len(sets[key]) == 0 {
+			delete(sets, key)
 		}
-	}
-}
-
-// Replay reads a journal, so that the provider is as it was. A last line that
-// was cut off by a crash had no effect.
-func (s *Server) Replay(journal io.Reader) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := json.NewDecoder(journal)
-	for {
-		var c Commit
-		err := d.Decode(&c)
-		if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // the decoder gives exactly these
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the journal: %w", err)
-		}
-		s.store.take(c)
-		var n int
-		if _, err := fmt.Sscanf(strings.TrimPrefix(c.ID, s.options.Prefix), "%d", &n); err == nil {
-			s.store.next = max(s.store.next, n)
-		}
-	}
-}
-
-// Seed puts resources in place as if somebody else had made them.
-func (s *Server) Seed(kind scim.Kind, resources ...scim.Resource) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range resources {
-		if _, err := s.store.create(kind, r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Edit changes a resource behind Joinery's back.
-func (s *Server) Edit(kind scim.Kind, id string, ops ...scim.Operation) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	current, ok := s.store.get(kind, id)
-	if !ok {
-		return fmt.Errorf("no %s %s", kind, id)
-	}
-	next, err := current.Apply(ops)
-	if err != nil {
-		return err
-	}
-	_, err = s.store.update(kind, current, next)
-	return err
-}
-
-// Remove deletes a resource behind Joinery's back.
-func (s *Server) Remove(kind scim.Kind, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	current, ok := s.store.get(kind, id)
-	if !ok {
-		return fmt.Errorf("no %s %s", kind, id)
-	}
-	return s.store.remove(kind, current)
-}
-
-// Resources gives what it holds, in the order it was made.
-func (s *Server) Resources(kind scim.Kind) []scim.Resource {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := []scim.Resource{}
-	for _, r := range s.store.matching(kind, nil) {
-		out = append(out, r.Clone())
-	}
-	return out
-}
-
-// Commits gives every change that took effect.
-func (s *Server) Commits() []Commit {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.store.commits)
-}
-
-// Requests gives every request that came.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.record)
-}
-
-// Stats are counts for a report.
-type Stats struct {
-	Requests int `json:"requests"`
-	Commits  int `json:"commits"`
-	// Refused counts requests above the rate; Most is the largest number in a window.
-	Refused int `json:"refused"`
-	Most    int `json:"most"`
-	Users   int `json:"users"`
-	Groups  int `json:"groups"`
-}
-
-// Stats gives counts.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Stats{
-		Requests: len(s.record), Commits: len(s.store.commits), Refused: s.refused, Most: s.most,
-		Users: len(s.store.byID[scim.Users]), Groups: len(s.store.byID[scim.Groups]),
 	}
 }
