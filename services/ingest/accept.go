@@ -33,6 +33,7 @@ const (
 const (
 	tooLarge event.Code = "too_large"
 	reused   event.Code = "id_reused"
+	early    event.Code = "early"
 )
 
 // parcel is one event on its way through the door.
@@ -74,8 +75,8 @@ func interpret(src *Source, events []event.Event, parcels []*parcel, received ti
 	var problems event.Problems
 	for i, e := range events {
 		c, err := src.Events.Interpret(e, received)
-		if err == nil && proto.Size(c) > maxEncoded {
-			err = &event.Problem{Code: tooLarge, Field: "data", Detail: "The event is too large to be stored. Send less data, and no documents or pictures."}
+		if err == nil {
+			err = unstorable(c, received)
 		}
 		for _, p := range event.ProblemsOf(err) {
 			problems = append(problems, p.At(root(i)))
@@ -83,6 +84,27 @@ func interpret(src *Source, events []event.Event, parcels []*parcel, received ti
 		parcels[i].Event = c
 	}
 	return anyOf(problems)
+}
+
+// Clocks differ. A fact may be this far ahead of ours; beyond it, one wrong
+// clock at a source would outrank everything that is said for years.
+const (
+	maxAhead  = 24 * time.Hour
+	maxEffect = 5 * time.Minute
+)
+
+// unstorable says why an event cannot be kept though its source may say it: it
+// is too large, or it speaks of a time to come, on which nobody waits yet.
+func unstorable(c *joineryv1.LifecycleEvent, now time.Time) error {
+	switch {
+	case proto.Size(c) > maxEncoded:
+		return &event.Problem{Code: tooLarge, Field: "data", Detail: "The event is too large to be stored. Send less data, and no documents or pictures."}
+	case c.GetEffectiveAt() != nil && c.GetEffectiveAt().AsTime().Sub(now) > maxEffect:
+		return &event.Problem{Code: early, Field: "effectivetime", Detail: "The event takes effect in the future, and Joinery does not wait for it yet: taking it now would act on it now. Send it when it takes effect."}
+	case c.GetOccurredAt().AsTime().Sub(now) > maxAhead:
+		return &event.Problem{Code: early, Field: "time", Detail: "The event happened more than a day ahead of our clock, and would outrank everything that is said until then. Correct the source's clock."}
+	}
+	return nil
 }
 
 // anyOf is the problems as an error, or nil where there are none.
