@@ -76,13 +76,26 @@ func ParseFault(s string) (Fault, error) {
 	if _, ok := Faults()[f.Name]; !ok {
 		return f, fmt.Errorf("no fault is named %q", f.Name)
 	}
-	for _, part := range parts[1:] {
+	for _, part := range options(parts[1:]) {
 		name, value, _ := strings.Cut(part, "=")
 		if err := f.set(name, value); err != nil {
 			return f, fmt.Errorf("fault %s, option %s: %w", f.Name, name, err)
 		}
 	}
 	return f, nil
+}
+
+// options puts values together again that hold colons, as URNs do.
+func options(parts []string) []string {
+	var out []string
+	for _, part := range parts {
+		if last := len(out) - 1; last >= 0 && !strings.Contains(part, "=") {
+			out[last] += ":" + part
+			continue
+		}
+		out = append(out, part)
+	}
+	return out
 }
 
 func (f *Fault) set(name, value string) (err error) {
@@ -104,7 +117,7 @@ func (f *Fault) set(name, value string) (err error) {
 		f.Skip, f.Count = max(f.Skip-1, 0), 1
 	case "chance":
 		f.Chance, err = strconv.ParseFloat(value, 64)
-		if err == nil && (f.Chance < 0 || f.Chance > 1) {
+		if err == nil && !(f.Chance >= 0 && f.Chance <= 1) { // this way round for NaN
 			err = errors.New("must be between 0 and 1")
 		}
 	case "retry-after":
@@ -253,7 +266,7 @@ func (f *Fault) throttle() reply {
 	switch {
 	case f.Name == "429-date":
 		p.header = map[string]string{"Retry-After": time.Now().Add(f.RetryAfter + time.Second - 1).UTC().Format(http.TimeFormat)}
-	case f.Name == "429", f.RetryAfter > 0:
+	case f.Name == "429", f.Name == "503" && f.RetryAfter > 0:
 		p.header = map[string]string{"Retry-After": seconds(f.RetryAfter)}
 	}
 	return p
