@@ -12,6 +12,7 @@ const (
 	Done        RunState = "done"
 	Failed      RunState = "failed"
 	Implausible RunState = "implausible"
+	Skipped     RunState = "skipped" // the target was paused or quarantined
 )
 
 // The modes of a run.
