@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -93,7 +94,7 @@ func (s *Server) bulkRun(body []byte) (*bulkRun, error) {
 func bulkOperationOf(e any) (*bulkOperation, error) {
 	m, ok := e.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("must be an object")
+		return nil, errors.New("must be an object")
 	}
 	text := func(name string) string {
 		v, _ := scim.Resource(m).Get(name)
@@ -104,11 +105,11 @@ func bulkOperationOf(e any) (*bulkOperation, error) {
 	op.data, _ = scim.Resource(m).Get("data")
 	switch {
 	case !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, op.method):
-		return nil, fmt.Errorf("method must be POST, PUT, PATCH or DELETE")
+		return nil, errors.New("method must be POST, PUT, PATCH or DELETE")
 	case op.method == http.MethodPost && op.bulkID == "":
-		return nil, fmt.Errorf("a POST needs a bulkId")
+		return nil, errors.New("a POST needs a bulkId")
 	case !strings.HasPrefix(op.path, "/Users") && !strings.HasPrefix(op.path, "/Groups"):
-		return nil, fmt.Errorf("path must be below /Users or /Groups")
+		return nil, errors.New("path must be below /Users or /Groups")
 	}
 	return op, nil
 }

@@ -3,6 +3,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -117,7 +118,7 @@ func (f *Fault) set(name, value string) (err error) {
 		f.Skip, f.Count = max(f.Skip-1, 0), 1
 	case "chance":
 		f.Chance, err = strconv.ParseFloat(value, 64)
-		if err == nil && !(f.Chance >= 0 && f.Chance <= 1) { // this way round for NaN
+		if err == nil && (math.IsNaN(f.Chance) || f.Chance < 0 || f.Chance > 1) {
 			err = errors.New("must be between 0 and 1")
 		}
 	case "retry-after":

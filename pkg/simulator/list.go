@@ -173,10 +173,10 @@ func madeUp(q query) []any {
 // matching gives the resources that a filter finds; a new one is not found
 // before its time, but is listed.
 func (s *Server) matching(kind scim.Kind, f scim.Filter) []scim.Resource {
-	all := s.store.all(kind)
 	if f == nil {
-		return all
+		return s.store.all(kind)
 	}
+	all := s.candidates(kind, f)
 	computed := strings.Contains(strings.ToLower(f.String()), "groups")
 	return slices.DeleteFunc(all, func(r scim.Resource) bool {
 		if fresh(r, s.bent.Visibility) {
@@ -187,6 +187,18 @@ func (s *Server) matching(kind scim.Kind, f scim.Filter) []scim.Resource {
 		}
 		return !f.Match(r)
 	})
+}
+
+// candidates are the resources that a filter may find: those with the value
+// where it is one equality of an attribute that is looked up by, else all.
+func (s *Server) candidates(kind scim.Kind, f scim.Filter) []scim.Resource {
+	attr, rest, _ := strings.Cut(f.String(), " eq ")
+	var value string
+	keyed := strings.EqualFold(attr, nameOf(kind)) || strings.EqualFold(attr, "externalId")
+	if !keyed || json.Unmarshal([]byte(rest), &value) != nil || value == "" {
+		return s.store.all(kind)
+	}
+	return s.store.withKey(kind, attr, value)
 }
 
 // sorted orders by the attribute, text without case; what lacks it comes last,

@@ -58,6 +58,33 @@ func TestFiltersFindWhatTheRFCSays(t *testing.T) {
 	}
 }
 
+// A filter that is looked up finds what the same filter finds in another form,
+// which is not.
+func TestALookUpFindsWhatALookThroughFinds(t *testing.T) {
+	s := simulator.New(simulator.Options{Behaviour: simulator.Behaviour{DuplicateUserName: true}})
+	for _, name := range []string{"ann", "ANN", "Öz", "x eq y", `q\"q`, "null"} {
+		text := string(jsonOf(t, map[string]any{"schemas": []string{scim.UserSchema}, "userName": name, "externalId": name}))
+		made(t, s, "/Users", text)
+	}
+	made(t, s, "/Groups", group("ann"))
+	call(t, s, "PATCH", "/Users/000002", patch(`{"op":"replace","path":"externalId","value":"renamed"}`))
+	call(t, s, "DELETE", "/Users/000006", "")
+	for _, value := range []string{`"ann"`, `"ANN"`, `"öz"`, `"x eq y"`, `"q\\\"q"`, `"null"`, `null`, `""`, `true`, `"renamed"`, `"nobody"`} {
+		for _, attr := range []string{"userName", "USERNAME", "externalId", "displayName"} {
+			for _, kind := range []string{"Users", "Groups"} {
+				look := func(filter string) []string {
+					q := strings.NewReplacer(`"`, "%22", `\`, "%5C", " ", "+").Replace(filter)
+					return found(t, got(t, s, "/"+kind+"?filter="+q))
+				}
+				filter := attr + " eq " + value
+				if diff := cmp.Diff(look("("+filter+") and not (id eq \"x\")"), look(filter)); diff != "" {
+					t.Error(kind, filter, diff)
+				}
+			}
+		}
+	}
+}
+
 func TestListsAreSorted(t *testing.T) {
 	s := company(t, simulator.Options{})
 	for query, want := range map[string][]string{

@@ -39,7 +39,7 @@ type store struct {
 	next      int
 	byID      map[scim.Kind]map[string]scim.Resource
 	order     map[scim.Kind][]string
-	named     map[scim.Kind]map[string]set // by lower-case name
+	keyed     map[scim.Kind]map[string]set // by what keysOf gives
 	memberOf  map[string]set               // groups by member
 	commits   []Commit
 	committed int
@@ -49,7 +49,7 @@ func newStore(o Options) *store {
 	return &store{
 		options: o, order: map[scim.Kind][]string{}, memberOf: map[string]set{},
 		byID:  map[scim.Kind]map[string]scim.Resource{scim.Users: {}, scim.Groups: {}},
-		named: map[scim.Kind]map[string]set{scim.Users: {}, scim.Groups: {}},
+		keyed: map[scim.Kind]map[string]set{scim.Users: {}, scim.Groups: {}},
 	}
 }
 
@@ -76,25 +76,57 @@ func (st *store) all(kind scim.Kind) []scim.Resource {
 
 // holder gives a resource other than self that has the name of r.
 func (st *store) holder(kind scim.Kind, r scim.Resource, self string) (scim.Resource, bool) {
-	name := nameKey(kind, r)
-	if name == "" {
+	name := nameOf(kind)
+	value := textOf(r, name)
+	if value == "" {
 		return nil, false
 	}
-	for _, id := range slices.Sorted(maps.Keys(st.named[kind][name])) {
-		if id != self {
-			return st.get(kind, id)
+	for _, other := range st.withKey(kind, name, value) {
+		if other.ID() != self {
+			return other, true
 		}
 	}
 	return nil, false
 }
 
-func nameKey(kind scim.Kind, r scim.Resource) string {
-	name := r.UserName()
-	if kind == scim.Groups {
-		v, _ := r.Get("displayName")
-		name, _ = v.(string)
+// withKey gives the resources that have a value, whatever its case, in one of
+// the attributes of keysOf.
+func (st *store) withKey(kind scim.Kind, name, value string) []scim.Resource {
+	var out []scim.Resource
+	for _, id := range slices.Sorted(maps.Keys(st.keyed[kind][keyOf(name, value)])) {
+		out = append(out, st.byID[kind][id])
 	}
-	return strings.ToLower(name)
+	return out
+}
+
+// nameOf is the attribute that names a resource of a kind.
+func nameOf(kind scim.Kind) string {
+	if kind == scim.Groups {
+		return "displayName"
+	}
+	return "userName"
+}
+
+func textOf(r scim.Resource, name string) string {
+	v, _ := r.Get(name)
+	text, _ := v.(string)
+	return text
+}
+
+func keyOf(name, value string) string {
+	return strings.ToLower(name) + " " + strings.ToLower(value)
+}
+
+// keysOf is what resources are looked up by: provisioning searches all the time
+// by these two, and must not pay for everybody who is not meant.
+func keysOf(kind scim.Kind, r scim.Resource) []string {
+	var out []string
+	for _, name := range []string{nameOf(kind), "externalId"} {
+		if value := textOf(r, name); value != "" {
+			out = append(out, keyOf(name, value))
+		}
+	}
+	return out
 }
 
 // fresh tells whether a resource was made less than lag ago.
@@ -211,7 +243,9 @@ func (st *store) index(kind scim.Kind, id string, r scim.Resource, enter bool) {
 	if r == nil {
 		return
 	}
-	mark(st.named[kind], nameKey(kind, r), id, enter)
+	for _, key := range keysOf(kind, r) {
+		mark(st.keyed[kind], key, id, enter)
+	}
 	if kind != scim.Groups {
 		return
 	}

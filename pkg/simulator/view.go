@@ -67,7 +67,7 @@ func (s *Server) showMembers(g scim.Resource) {
 		for _, kind := range []scim.Kind{scim.Users, scim.Groups} {
 			if member, ok := s.store.get(kind, id); ok {
 				m["$ref"], m["type"] = s.location(kind, id), strings.TrimSuffix(string(kind), "s")
-				if name := nameOf(member); name != "" {
+				if name := displayOf(member); name != "" {
 					m["display"] = name
 				}
 			}
@@ -75,15 +75,11 @@ func (s *Server) showMembers(g scim.Resource) {
 	}
 }
 
-func nameOf(r scim.Resource) string {
-	for _, path := range []string{"displayName", "userName"} {
-		if v, ok := r.Get(path); ok {
-			if s, isText := v.(string); isText && s != "" {
-				return s
-			}
-		}
+func displayOf(r scim.Resource) string {
+	if name := textOf(r, "displayName"); name != "" {
+		return name
 	}
-	return ""
+	return textOf(r, "userName")
 }
 
 func kindOf(r scim.Resource) scim.Kind {
