@@ -196,8 +196,12 @@ func Reconciler(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	states, err := stream.OpenBucket[target.State](ctx, b.conn, stream.Targets)
+	if err != nil {
+		return nil, err
+	}
 	s := reconciler.New(reconciler.Options{
-		Runs: runs, Identities: identities, Accounts: accounts, Outbox: b.outbox,
+		Runs: runs, Identities: identities, Accounts: accounts, States: states, Outbox: b.outbox,
 		Worker: b.options.Worker, Telemetry: b.telemetry,
 	})
 	configure := func(_ context.Context, folder *config.Folder) error {
