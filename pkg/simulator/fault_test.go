@@ -74,14 +74,14 @@ func TestThrottlingSaysWhenToComeBack(t *testing.T) {
 }
 
 func TestFaultyAnswersLookAsTheyDoInTheField(t *testing.T) {
-	status, r, header := outcome(t, broken(t, "wrong-id"), "POST", "/Users", user("ann"))
-	if r.ID() != "another-000001" {
+	if status, r, _ := outcome(t, broken(t, "wrong-id"), "POST", "/Users", user("ann")); r.ID() != "another-000001" {
 		t.Error(status, r)
 	}
-	if _, r, _ = outcome(t, broken(t, "409-bare"), "POST", "/Users", user("ann")); r["scimType"] != nil || r["status"] != "409" {
+	if _, r, _ := outcome(t, broken(t, "409-bare"), "POST", "/Users", user("ann")); r["scimType"] != nil || r["status"] != "409" {
 		t.Error(r)
 	}
-	if _, r, header = outcome(t, broken(t, "html"), "GET", "/Users", ""); r != nil || header.Get("Content-Type") != "text/html" {
+	_, r, header := outcome(t, broken(t, "html"), "GET", "/Users", "")
+	if r != nil || header.Get("Content-Type") != "text/html" {
 		t.Error(r, header)
 	}
 	if _, _, header = outcome(t, broken(t, "redirect"), "GET", "/Users", ""); !strings.HasPrefix(header.Get("Location"), "http://elsewhere.example") {
@@ -227,7 +227,8 @@ func TestChanceIsRepeatable(t *testing.T) {
 		}
 		return text
 	}
-	if run(1) != run(1) || run(1) == run(2) {
+	first := run(1)
+	if again := run(1); first != again || first == run(2) {
 		t.Error("chance does not follow the seed")
 	}
 	if n := strings.Count(run(1), "1"); n < 30 || n > 90 {

@@ -45,8 +45,8 @@ func TestNothingStoredIsNotFoundAndNoStreamIsAnError(t *testing.T) {
 			t.Errorf("no stream: %v", err)
 		}
 	}
-	for range w.conn.Scan(t.Context(), stream.DeadLetters, ">") {
-		t.Error("something in an empty stream")
+	for _, err := range w.conn.Scan(t.Context(), stream.DeadLetters, ">") {
+		t.Errorf("something in an empty stream: %v", err)
 	}
 	w.conn.Close()
 	if _, err := w.conn.Last(t.Context(), stream.DeadLetters, ">"); !errors.Is(err, stream.ErrUnavailable) {
