@@ -24,10 +24,20 @@ func (c checked) Check(ctx context.Context) error {
 	case fault.Permanent, fault.Unsupported, fault.Conflict:
 		return nil
 	case fault.NotFound:
-		return fault.Mark(fault.TargetDown, fmt.Errorf("the users endpoint is not where the configuration says: %w", err))
+		return c.place(ctx, err)
 	default:
 		return err
 	}
+}
+
+// place tells a target that says 404 for "nobody has that name" from an address
+// where there is no service provider at all.
+func (c checked) place(ctx context.Context, missing error) error {
+	_, err := c.Discover(ctx)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unsupported) {
+		return fault.Mark(fault.TargetDown, fmt.Errorf("the users endpoint is not where the configuration says: %w", missing))
+	}
+	return err
 }
 
 // counted counts the requests of one pursuit.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/joinery/joinery/pkg/fault"
@@ -28,6 +29,8 @@ type Provider interface {
 	Patch(ctx context.Context, kind scim.Kind, id, etag string, ops []scim.Operation) (scim.Resource, error)
 	Replace(ctx context.Context, kind scim.Kind, id, etag string, r scim.Resource) (scim.Resource, error)
 	Delete(ctx context.Context, kind scim.Kind, id, etag string) error
+	List(ctx context.Context, kind scim.Kind) iter.Seq2[scim.Resource, error]
+	Discover(ctx context.Context) (scim.ServiceProviderConfig, error)
 }
 
 // Outbox publishes what the dispatcher decides. A call returns when the broker

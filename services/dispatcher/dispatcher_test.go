@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -504,5 +505,113 @@ func TestAnotherReplicaGoesOnAtOnceAfterAFailedAttempt(t *testing.T) {
 		w.run("worker-2")
 		w.wait(20 * time.Second)
 		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}
+
+// rude is a target that the simulator is not: it knows no filters, or answers
+// 404 to a search that finds nobody, or understands no filtered paths.
+func (w *world) rude(change func(r *http.Request, next http.Handler, out http.ResponseWriter)) {
+	w.bubble.Transport.Handle("acme.example", http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		change(r, w.acme, out)
+	}))
+}
+
+func refuse(out http.ResponseWriter, status int, scimType string) {
+	out.WriteHeader(status)
+	_, _ = fmt.Fprintf(out, `{"status":"%d","scimType":%q}`, status, scimType)
+}
+
+func TestATargetThatCannotBeSearchedIsLookedThrough(t *testing.T) {
+	for _, behaviour := range []string{"refuses filters", "ignores filters"} {
+		inBubble(t, simulator.Options{PageMax: 2}, func(w *world) {
+			w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+				if q := r.URL.Query(); q.Get("filter") != "" {
+					if behaviour == "refuses filters" {
+						refuse(out, 400, "invalidFilter")
+						return
+					}
+					q.Del("filter")
+					r.URL.RawQuery = q.Encode()
+				}
+				next.ServeHTTP(out, r)
+			})
+			for _, name := range []string{"a", "b", "c", "ann"} {
+				must(t, w.acme.Seed(scim.Users, scim.Resource{"schemas": []any{scim.UserSchema}, "userName": name + "@example.com"}))
+			}
+			w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+			w.wish("ann", nil)
+			w.wish("bo", nil)
+			w.wait(5 * time.Minute)
+			if n := len(w.acme.Resources(scim.Users)); n != 5 {
+				w.Errorf("%s: %d accounts", behaviour, n)
+			}
+			if a := w.account("ann"); a.Ownership != identity.Adopted || a.RemoteID != "000004" {
+				w.Errorf("%s: %+v", behaviour, a)
+			}
+			if a := w.account("bo"); a.Ownership != identity.Created {
+				w.Errorf("%s: %+v", behaviour, a)
+			}
+		})
+	}
+}
+
+func TestATargetThatSays404ForNobodyIsNotMisunderstood(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+			if f := r.URL.Query().Get("filter"); f != "" && len(w.acme.Resources(scim.Users)) == 0 {
+				refuse(out, 404, "")
+				return
+			}
+			next.ServeHTTP(out, r)
+		})
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}
+
+func TestAWrongAddressStopsTheTarget(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "404", Until: time.Now().Add(10 * time.Minute)})
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		if s, _, err := w.states.Get(w.Context(), "acme"); err != nil || s.Quarantined == nil {
+			w.Errorf("%+v %v", s, err)
+		}
+		w.same(nil, w.outcomes())
+		w.wait(30 * time.Minute)
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}
+
+func TestATargetThatUnderstandsNoFilteredPathsGetsTheWholeResource(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+			if r.Method == http.MethodPatch {
+				refuse(out, 400, "invalidPath")
+				return
+			}
+			next.ServeHTTP(out, r)
+		})
+		mail := func(value string) func(*joineryv1.ProvisioningCommand) {
+			return func(c *joineryv1.ProvisioningCommand) {
+				list, _ := structpb.NewList([]any{map[string]any{"type": "work", "value": value}})
+				c.Resource.Fields["emails"] = structpb.NewListValue(list)
+			}
+		}
+		w.wish("ann", mail("a@x"))
+		w.wait(time.Second)
+		w.wish("ann", mail("b@x"))
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Second)
+		u := w.acme.Resources(scim.Users)[0]
+		if v, _ := u.Get(`emails[type eq "work"].value`); v != "b@x" {
+			w.Error(u)
+		}
+		if active, _ := u.Active(); active {
+			w.Error("still active")
+		}
+		w.same([]string{"event1 applied create", "event2 applied update", "event3 applied disable"}, w.outcomes())
 	})
 }

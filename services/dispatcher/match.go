@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/joinery/joinery/pkg/fault"
@@ -30,13 +31,14 @@ var (
 //	one, without externalId                  by policy: adopt, or case "stranger"
 //	several                                  case "ambiguous"
 func (p *pursuit) search(ctx context.Context, desired scim.Resource) error {
+	asked := false
 	for _, attr := range p.settings.Match {
 		value, ok := text(desired, attr)
 		if !ok {
 			continue
 		}
-		found, err := p.scim.Find(ctx, scim.Users, attr, value)
-		if fault.Is(err, fault.Permanent) {
+		found, err := p.find(ctx, attr, value)
+		if fault.Is(err, fault.Permanent) || fault.Is(err, fault.Unsupported) {
 			// The target cannot filter on this attribute; the next may do.
 			p.learn(ctx, "filter."+attr, "refused")
 			continue
@@ -44,13 +46,55 @@ func (p *pursuit) search(ctx context.Context, desired scim.Resource) error {
 		if err != nil {
 			return fmt.Errorf("search for an account by %s: %w", attr, err)
 		}
-		switch len(found) {
-		case 0:
-			continue
-		case 1:
-			return p.link(found[0], desired)
-		default:
-			return fault.Mark(fault.Conflict, ErrAmbiguous)
+		asked = true
+		if len(found) > 0 {
+			return p.take(found, desired)
+		}
+	}
+	if asked {
+		return nil
+	}
+	return p.scan(ctx, desired)
+}
+
+// find asks the target, unless it taught that it cannot be asked so. Some
+// targets say 404 where nobody has the value.
+func (p *pursuit) find(ctx context.Context, attr, value string) ([]scim.Resource, error) {
+	if p.knows("filter."+attr, "refused") {
+		return nil, fault.Mark(fault.Unsupported, errors.New("the target refuses the filter"))
+	}
+	found, err := p.scim.Find(ctx, scim.Users, attr, value)
+	if fault.Is(err, fault.NotFound) {
+		return nil, p.scim.Check(ctx)
+	}
+	return found, err
+}
+
+func (p *pursuit) take(found []scim.Resource, desired scim.Resource) error {
+	if len(found) > 1 {
+		return fault.Mark(fault.Conflict, ErrAmbiguous)
+	}
+	return p.link(found[0], desired)
+}
+
+// scan looks through all accounts of a target that cannot be searched: slow,
+// but a second account for one person is worse.
+func (p *pursuit) scan(ctx context.Context, desired scim.Resource) error {
+	matches := make([][]scim.Resource, len(p.settings.Match))
+	for r, err := range p.scim.List(ctx, scim.Users) {
+		if err != nil {
+			return fmt.Errorf("look through all accounts: %w", err)
+		}
+		for i, attr := range p.settings.Match {
+			want, ok := text(desired, attr)
+			if got, has := text(r, attr); ok && has && strings.EqualFold(got, want) {
+				matches[i] = append(matches[i], r)
+			}
+		}
+	}
+	for _, found := range matches {
+		if len(found) > 0 {
+			return p.take(found, desired)
 		}
 	}
 	return nil

@@ -183,9 +183,13 @@ func (p *pursuit) change(ctx context.Context, ops []scim.Operation) error {
 		return nil
 	}
 	after, err := p.patch(ctx, ops)
-	if fault.Is(err, fault.Unsupported) {
-		p.learn(ctx, "patch", "refused")
-		after, err = p.replace(ctx, ops)
+	if dislikes(err) {
+		refusal := err
+		if after, err = p.replace(ctx, ops); err == nil {
+			p.learn(ctx, "patch", "refused")
+		} else if fault.Is(err, fault.Permanent) || fault.Is(err, fault.Unsupported) {
+			err = refusal // neither way: what it said of the change itself counts
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("change an account: %w", err)
@@ -197,6 +201,17 @@ func (p *pursuit) change(ctx context.Context, ops []scim.Operation) error {
 		p.account.Version = ""
 	}
 	return nil
+}
+
+// dislikes tells a target that cannot PATCH, or not by such paths, from one that
+// refuses the value.
+func dislikes(err error) bool {
+	if fault.Is(err, fault.Unsupported) {
+		return true
+	}
+	said := scim.As(err)
+	return fault.Is(err, fault.Permanent) && said != nil && slices.Contains(
+		[]string{scim.InvalidPath, scim.InvalidFilter, scim.InvalidSyntax, scim.NoTarget}, said.ScimType)
 }
 
 func (p *pursuit) patch(ctx context.Context, ops []scim.Operation) (scim.Resource, error) {
