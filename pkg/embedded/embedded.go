@@ -4,7 +4,6 @@
 package embedded
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -181,13 +180,23 @@ func (b *Broker) Close() {
 // its ordinary life is left out.
 type serverLog struct{ log *slog.Logger }
 
-func (l serverLog) say(level slog.Level, format string, values []any) {
-	l.log.Log(context.Background(), level, "broker says", "text", fmt.Sprintf(format, values...))
+func (l serverLog) Noticef(format string, v ...any) {
+	l.log.Debug(said, "text", fmt.Sprintf(format, v...))
 }
 
-func (l serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
-func (l serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
-func (l serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l serverLog) Fatalf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l serverLog) Debugf(string, ...any)           {}
-func (l serverLog) Tracef(string, ...any)           {}
+func (l serverLog) Warnf(format string, v ...any) {
+	l.log.Warn(said, "text", fmt.Sprintf(format, v...))
+}
+
+func (l serverLog) Errorf(format string, v ...any) {
+	l.log.Error(said, "text", fmt.Sprintf(format, v...))
+}
+
+func (l serverLog) Fatalf(format string, v ...any) {
+	l.log.Error(said, "text", fmt.Sprintf(format, v...))
+}
+func (l serverLog) Debugf(string, ...any) {}
+func (l serverLog) Tracef(string, ...any) {}
+
+// said is the message of all lines that come from the server.
+const said = "embedded broker"

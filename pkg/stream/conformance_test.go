@@ -62,6 +62,7 @@ func (s *suite) Close() error {
 }
 
 func TestPassesWatermillsConformanceSuite(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	group := func(_ *testing.T, group string) (message.Publisher, message.Subscriber) {
 		return w.conn.Publisher(), &suite{world: w, group: group}

@@ -149,6 +149,10 @@ func TestBatchIsStoredWholeOrNotAtAll(t *testing.T) {
 	if err := p.PublishBatch(t.Context(), again); !errors.Is(err, stream.ErrConflict) {
 		t.Errorf("one of six was there already: %v", err)
 	}
+	twice := append(items("joinery.lifecycle.twice.p.", 2), items("joinery.lifecycle.twice.p.", 1)...)
+	if err := p.PublishBatch(t.Context(), twice); !errors.Is(err, stream.ErrConflict) {
+		t.Errorf("one subject twice: %v", err)
+	}
 	if err := p.PublishBatch(t.Context(), items("joinery.lifecycle.big.p.", stream.MaxBatch+1)); !errors.Is(err, stream.ErrRefused) {
 		t.Errorf("too many: %v", err)
 	}

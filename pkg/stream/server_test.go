@@ -16,6 +16,14 @@ type remote struct{ *server.Server }
 
 func startServer(t *testing.T, o *server.Options) remote {
 	t.Helper()
+	r := launch(t, o)
+	r.await(t)
+	return r
+}
+
+// launch starts a server that may need others before it is ready.
+func launch(t *testing.T, o *server.Options) remote {
+	t.Helper()
 	o.Host, o.HTTPHost, o.NoSigs, o.NoLog = "127.0.0.1", "127.0.0.1", true, true
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT
@@ -35,10 +43,14 @@ func startServer(t *testing.T, o *server.Options) remote {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(10 * time.Second) {
+	return remote{s}
+}
+
+func (r remote) await(t *testing.T) {
+	t.Helper()
+	if !r.ReadyForConnections(20 * time.Second) {
 		t.Fatal("not ready")
 	}
-	return remote{s}
 }
 
 func (r remote) options() stream.Options {
