@@ -615,3 +615,23 @@ func TestATargetThatUnderstandsNoFilteredPathsGetsTheWholeResource(t *testing.T)
 		w.same([]string{"event1 applied create", "event2 applied update", "event3 applied disable"}, w.outcomes())
 	})
 }
+
+func TestAnAccountThatAnotherReplicaHoldsIsLookedAtAgainSoon(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		key := identity.AccountKey("acme", identity.IDOf("ann"))
+		_, err := w.accounts.Put(w.Context(), key, identity.Account{
+			Target: "acme", Identity: identity.IDOf("ann"),
+			Intent: &identity.Intent{Operation: "update", Worker: "other", At: time.Now()},
+		}, 0)
+		must(t, err)
+		w.wish("ann", nil)
+		w.wait(5 * time.Second)
+		w.same(nil, w.calls()) // nothing is sent while the other may be at work
+		_, rev, err := w.accounts.Get(w.Context(), key)
+		must(t, err)
+		_, err = w.accounts.Put(w.Context(), key, identity.Account{Target: "acme", Identity: identity.IDOf("ann")}, rev)
+		must(t, err)
+		w.wait(3 * time.Second)
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}

@@ -43,6 +43,10 @@ func (l *ledger) remoteID(ctx context.Context, target, id string) (string, error
 	return account.RemoteID, nil
 }
 
+// busy is the pause before an account that another worker holds is looked at
+// again: most calls end in a moment, only a dead worker's last a lease.
+const busy = time.Second
+
 // load reads an account. It fails while another worker may be in the middle of
 // changing it.
 func (l *ledger) load(ctx context.Context, target, id string) (identity.Account, uint64, error) {
@@ -55,7 +59,7 @@ func (l *ledger) load(ctx context.Context, target, id string) (identity.Account,
 	}
 	if open := account.Intent; open != nil && open.Worker != "" && open.Worker != l.worker {
 		if rest := l.lease - time.Since(open.At); rest > 0 {
-			return account, 0, fault.Retry(rest, errors.New("another worker holds the account"))
+			return account, 0, fault.Retry(min(rest, busy), errors.New("another worker holds the account"))
 		}
 	}
 	return account, rev, nil
