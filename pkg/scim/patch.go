@@ -221,6 +221,19 @@ func sameElement(a, b any) bool {
 	return reflect.DeepEqual(a, b)
 }
 
+// valueOnly is an element that names another by its value, without the display
+// name and the like that some identity providers send along.
+func valueOnly(e any) any {
+	m, ok := e.(map[string]any)
+	if !ok {
+		return e
+	}
+	if _, v, has := field(m, "value"); has {
+		return map[string]any{"value": v}
+	}
+	return e
+}
+
 func (r Resource) writeElements(verb string, p Path, value any) error {
 	holder := r.ensureHolder(p)
 	key, v, _ := field(holder, p.Attr)
@@ -296,7 +309,7 @@ func (r Resource) remove(p Path, value any) error {
 		}
 	case value != nil:
 		keep := slices.DeleteFunc(slices.Clone(list(v)), func(o any) bool {
-			return slices.ContainsFunc(list(value), func(e any) bool { return sameElement(o, e) })
+			return slices.ContainsFunc(list(value), func(e any) bool { return sameElement(o, valueOnly(e)) })
 		})
 		setList(holder, key, keep)
 	default:

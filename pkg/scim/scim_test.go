@@ -173,6 +173,7 @@ func TestPatchFlavoursOfIdentityProviders(t *testing.T) {
 		{"null takes away", `[{"op":"replace","path":"title","value":null}]`, "title", nil},
 		{"remove of elements", `[{"op":"remove","path":"emails[type eq \"home\"]"}]`, `emails[type eq "home"]`, nil},
 		{"remove by value list", `[{"op":"remove","path":"emails","value":[{"value":"ann@home.example"}]}]`, `emails[type eq "home"]`, nil},
+		{"remove by value list with company", `[{"op":"remove","path":"emails","value":[{"value":"ann@home.example","display":"x","$ref":"y"}]}]`, `emails[type eq "home"]`, nil},
 		{"a new primary", `[{"op":"add","path":"emails","value":[{"type":"x","value":"x","primary":true}]}]`, `emails[type eq "work"].primary`, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
