@@ -30,6 +30,12 @@ type Account struct {
 	Applied uint64 `json:"applied,omitempty"`
 	// Finished is the newest revision with a recorded outcome.
 	Finished uint64 `json:"finished,omitempty"`
+	// Begun is the newest revision for which a change was begun: nothing older may
+	// be sent any more, even while that one is still failing.
+	Begun uint64 `json:"begun,omitempty"`
+	// Uncertain means that a change was begun and did not end well, so that the
+	// target must be read before what was sent is believed.
+	Uncertain bool `json:"uncertain,omitempty"`
 	// Sent is the resource as it was sent, not as it was echoed.
 	Sent map[string]any `json:"sent,omitempty"`
 	// Intent is a call that was begun and whose end is not recorded yet.

@@ -171,6 +171,12 @@ var immediate = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond}
 // itself. It does not insist while the target counts as down.
 func (p *pursuit) attempt(ctx context.Context) error {
 	err := p.run(ctx)
+	for range maxFresh {
+		if !fault.Is(err, fault.Changed) {
+			break
+		}
+		err = p.again(ctx)
+	}
 	for _, pause := range immediate {
 		kind := fault.KindOf(err)
 		if err == nil || (kind != fault.Transient && kind != fault.Unknown) ||
@@ -184,16 +190,23 @@ func (p *pursuit) attempt(ctx context.Context) error {
 		if sleep(ctx, p.jitter(pause)) != nil {
 			return err
 		}
-		err = p.run(ctx)
+		err = p.again(ctx)
 	}
 	return err
+}
+
+// again runs the pursuit from a fresh read: what was seen before the last
+// request no longer counts.
+func (p *pursuit) again(ctx context.Context) error {
+	p.observed, p.changed, p.ignored = nil, nil, nil
+	return p.run(ctx)
 }
 
 // old tells whether the wish was overtaken or is already recorded.
 func (p *pursuit) old() bool {
 	c := p.cmd
-	if c.GetRevision() != p.account.Finished {
-		return c.GetRevision() < p.account.Finished
+	if newest := max(p.account.Finished, p.account.Begun); c.GetRevision() < newest || c.GetRevision() != p.account.Finished {
+		return c.GetRevision() < newest
 	}
 	again := c.GetCause() == joineryv1.Cause_CAUSE_DRIFT || c.GetCause() == joineryv1.Cause_CAUSE_REPLAY
 	return !again || p.account.Outcome.Command == c.GetId()
@@ -212,7 +225,7 @@ func (p *pursuit) bygone(ctx context.Context) error {
 		return p.record(ctx, o, p.account.Finished)
 	}
 	o.Result = joineryv1.Result_RESULT_SUPERSEDED
-	o.SupersededBy = p.account.Finished
+	o.SupersededBy = max(p.account.Finished, p.account.Begun)
 	return p.record(ctx, o, p.account.Finished)
 }
 
@@ -229,7 +242,7 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 	a := &p.account
 	a.Applied = p.cmd.GetRevision()
 	a.State = stateOf(p.cmd.GetWish())
-	a.Intent, a.Attempts, a.FirstFailure, a.LastFailure, a.Case = nil, 0, time.Time{}, "", ""
+	a.Uncertain, a.Intent, a.Attempts, a.FirstFailure, a.LastFailure, a.Case = false, nil, 0, time.Time{}, "", ""
 	if err := p.finish(ctx, o); err != nil {
 		return err
 	}

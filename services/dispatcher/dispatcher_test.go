@@ -635,3 +635,61 @@ func TestAnAccountThatAnotherReplicaHoldsIsLookedAtAgainSoon(t *testing.T) {
 		w.same([]string{"event1 applied create"}, w.outcomes())
 	})
 }
+
+func TestALeaverWhoseAnswerWasLostIsNotUndoneByAnOlderCommand(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		// Revision 3 takes effect, and every answer to it is lost for a while;
+		// revision 2 comes meanwhile.
+		w.revision = 2
+		w.acme.Inject(simulator.Fault{Name: "500-after", Method: "PATCH", Count: 1})
+		w.acme.Inject(simulator.Fault{Name: "500", Skip: 1, Count: 12})
+		w.wish("ann", leaves)
+		w.wait(time.Second)
+		w.revision = 1
+		w.wish("ann", titled("Lead"))
+		w.wait(5 * time.Minute)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("the leaver is active")
+		}
+		// And back again: what the target shows counts, not what was sent.
+		w.revision = 3
+		w.wish("ann", titled("Head"))
+		w.wait(time.Minute)
+		u := w.acme.Resources(scim.Users)[0]
+		if active, _ := u.Active(); !active || u["title"] != "Head" {
+			w.Error(u)
+		}
+	})
+}
+
+func TestWhatSomebodyElseChangedIsNotTakenForARefusal(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		must(t, w.acme.Edit(scim.Users, "000001", scim.Operation{Op: "replace", Path: "active", Value: false}))
+		w.wish("ann", titled("Lead"))
+		w.wait(time.Second)
+		u := w.acme.Resources(scim.Users)[0]
+		if active, _ := u.Active(); !active || u["title"] != "Lead" {
+			w.Error(u)
+		}
+	})
+}
+
+func TestAChangeInBetweenIsReadAgain(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.acme.Inject(simulator.Fault{Name: "500-after", Method: "PATCH", Count: 1})
+		w.wish("ann", leaves)
+		w.wait(2 * time.Second)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("still active")
+		}
+		if a := w.account("ann"); a.Finished != 2 || a.Uncertain {
+			w.Errorf("%+v", a)
+		}
+	})
+}

@@ -68,6 +68,8 @@ func (l *ledger) load(ctx context.Context, target, id string) (identity.Account,
 // begin records what is about to be done. Losing the swap means that another
 // worker was here: nothing may be sent.
 func (p *pursuit) begin(ctx context.Context, operation string) error {
+	p.account.Begun = max(p.account.Begun, p.cmd.GetRevision())
+	p.account.Uncertain = true // until it ends well
 	p.account.Intent = &identity.Intent{
 		ID: uuid.NewString(), Operation: operation, Revision: p.cmd.GetRevision(),
 		Worker: p.ledger.worker, At: time.Now().UTC(),

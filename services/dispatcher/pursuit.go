@@ -117,7 +117,7 @@ func (p *pursuit) locate(ctx context.Context, desired scim.Resource) error {
 	if p.account.RemoteID == "" {
 		return p.search(ctx, desired)
 	}
-	if !p.cmd.GetVerify() && p.account.Intent == nil {
+	if !p.cmd.GetVerify() && p.account.Intent == nil && !p.account.Uncertain {
 		return nil
 	}
 	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
@@ -172,7 +172,21 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 		}
 	}
 	p.account.Sent = desired
-	return p.verify(ctx, desired)
+	if err := p.verify(ctx, desired); err != nil {
+		return err
+	}
+	if p.drifted() {
+		// Something else is not as it was sent: that is drift, not refusal.
+		return p.update(ctx, desired)
+	}
+	return nil
+}
+
+// drifted tells whether the target shows something else than is wished where
+// nothing was asked of it yet. It can be true a bounded number of times: every
+// round asks for at least one more attribute.
+func (p *pursuit) drifted() bool {
+	return slices.ContainsFunc(p.ignored, func(path string) bool { return !slices.Contains(p.changed, path) })
 }
 
 // change applies operations to the linked account by PATCH, or where the target
