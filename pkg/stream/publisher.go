@@ -50,6 +50,30 @@ func (p *Publisher) PublishNew(topic string, msg *message.Message) (duplicate bo
 	return err == nil && ack.Duplicate, err
 }
 
+// overs bounds how often PublishOver looks again because others write the same
+// subject.
+const overs = 10
+
+// PublishOver stores the message in the place of what its subject holds, which
+// over has seen and allowed; nil means that it holds nothing. It stores nothing,
+// and tells so, where over says no.
+func (p *Publisher) PublishOver(topic string, msg *message.Message, over func(*message.Message) bool) (stored bool, err error) {
+	for range overs {
+		held, err := p.conn.Last(msg.Context(), streamOf(topic), topic)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		if !over(held.Message) {
+			return false, nil
+		}
+		_, err = p.publish(topic, msg, jetstream.WithExpectLastSequencePerSubject(held.Sequence))
+		if !isWrongSequence(err) {
+			return err == nil, err
+		}
+	}
+	return false, fmt.Errorf("publish to %s: %w", topic, ErrConflict)
+}
+
 func (p *Publisher) publish(topic string, msg *message.Message, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	out, err := encode(topic, msg)
 	if err != nil {

@@ -293,3 +293,31 @@ func (w *world) count(t *testing.T, name string) uint64 {
 	must(t, err)
 	return s.CachedInfo().State.Msgs
 }
+
+func TestPublishingOverSeesWhatItReplaces(t *testing.T) {
+	w := designed(t, "acme")
+	p := w.conn.Publisher()
+	subject := "joinery.command.acme.normal.x"
+	var seen []string
+	over := func(held *message.Message) bool {
+		id := "nothing"
+		if held != nil {
+			id = held.UUID
+		}
+		seen = append(seen, id)
+		if id == "one" && len(seen) == 2 { // somebody else is quicker
+			must(t, p.Publish(subject, message.NewMessage("between", nil)))
+		}
+		return id != "last"
+	}
+	for _, id := range []string{"one", "last", "late"} {
+		stored, err := p.PublishOver(subject, message.NewMessage(id, nil), over)
+		must(t, err)
+		if want := id != "late"; stored != want {
+			t.Errorf("%s: stored %v", id, stored)
+		}
+	}
+	if diff := cmp.Diff([]string{"nothing", "one", "between", "last"}, seen); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -55,9 +55,11 @@ func orMapper(target string) string {
 }
 
 // Publisher is what an Outbox publishes through. Both calls return when the
-// broker has stored the message; PublishNew stores only the first on a subject.
+// broker has stored the message; PublishNew stores only the first on a subject,
+// PublishOver only in the place of what over allows.
 type Publisher interface {
 	Publish(topic string, messages ...*message.Message) error
+	PublishOver(topic string, msg *message.Message, over func(held *message.Message) bool) (stored bool, err error)
 	PublishNew(topic string, msg *message.Message) (duplicate bool, err error)
 }
 
@@ -80,6 +82,24 @@ func (o Outbox) Lifecycle(ctx context.Context, e *joineryv1.LifecycleEvent) (dup
 // the same lane.
 func (o Outbox) Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
 	return o.publish(ctx, CommandSubject(c), c.GetId(), c)
+}
+
+// Again publishes a command for a wish that was published before: a repair, a
+// replay, a reference that can be resolved now. Where the lane holds a newer wish
+// of the account meanwhile, that one stays, and does what this one would.
+func (o Outbox) Again(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
+	msg, err := Encode(ctx, c.GetId(), c)
+	if err != nil {
+		return err
+	}
+	_, err = o.publisher.PublishOver(CommandSubject(c), msg, func(held *message.Message) bool {
+		if held == nil {
+			return true
+		}
+		var other joineryv1.ProvisioningCommand
+		return proto.Unmarshal(held.Payload, &other) != nil || other.GetRevision() <= c.GetRevision()
+	})
+	return err
 }
 
 // Replay puts an event on its subject again, for the n-th time.

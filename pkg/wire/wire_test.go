@@ -17,6 +17,15 @@ import (
 type spool struct {
 	plain, once []string
 	last        *message.Message
+	held        *message.Message // what PublishOver finds
+}
+
+func (s *spool) PublishOver(topic string, msg *message.Message, over func(*message.Message) bool) (bool, error) {
+	if !over(s.held) {
+		return false, nil
+	}
+	s.held = msg
+	return true, s.Publish(topic, msg)
 }
 
 func (s *spool) Publish(topic string, messages ...*message.Message) error {
@@ -96,5 +105,21 @@ func TestTheNewestCommandIsFoundInAnyLane(t *testing.T) {
 	c, err := wire.NewestCommand(r)(t.Context(), "acme", ann)
 	if err != nil || c.GetId() != "c" || r.subject != "joinery.command.acme.*."+ann {
 		t.Error(c, r.subject, err)
+	}
+}
+
+func TestARepeatedWishNeverTakesThePlaceOfANewerOne(t *testing.T) {
+	s := &spool{}
+	o := wire.NewOutbox(s)
+	command := func(id string, revision uint64) *joineryv1.ProvisioningCommand {
+		return &joineryv1.ProvisioningCommand{Id: id, Target: "acme", Identity: ann, Lane: joineryv1.Lane_LANE_NORMAL, Revision: revision}
+	}
+	must(t, o.Again(t.Context(), command("first", 4)))
+	must(t, o.Again(t.Context(), command("same", 4)))
+	must(t, o.Again(t.Context(), command("older", 3)))
+	must(t, o.Again(t.Context(), command("newer", 5)))
+	subject := "joinery.command.acme.normal." + ann
+	if diff := cmp.Diff([]string{subject + " first", subject + " same", subject + " newer"}, s.plain); diff != "" {
+		t.Error(diff)
 	}
 }
