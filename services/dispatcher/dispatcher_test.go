@@ -693,3 +693,66 @@ func TestAChangeInBetweenIsReadAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestALeaverIsFoundThoughTheSearchForALostCreateWasThrottled(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+		w.acme.Inject(simulator.Fault{Name: "429", Method: "GET", Skip: 2, Count: 1, RetryAfter: 10 * time.Second})
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Minute)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("the leaver is active", w.calls(), w.outcomes())
+		}
+	})
+}
+
+func TestALeaverWhoseCreateIsNotVisibleYetIsWaitedFor(t *testing.T) {
+	inBubble(t, simulator.Options{Visibility: 3 * time.Second}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Minute)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("the leaver is active", w.calls(), w.outcomes())
+		}
+	})
+}
+
+func TestAStrangerWhoTookTheNameIsNotTakenForALostCreate(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "429", Method: "GET", Skip: 2, Count: 1, RetryAfter: 10 * time.Second})
+		w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+			if r.Method == http.MethodPost { // somebody else is quicker by a moment
+				must(t, w.acme.Seed(scim.Users, scim.Resource{"userName": "ann@example.com", "externalId": "somebody"}))
+			}
+			next.ServeHTTP(out, r)
+		})
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		w.same([]string{"event1 dead_lettered none"}, w.outcomes())
+	})
+}
+
+func TestAnAccountWhoseCreateWasLostIsFoundUnderItsOldName(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		noExternal := func(name string) func(*joineryv1.ProvisioningCommand) {
+			return func(c *joineryv1.ProvisioningCommand) {
+				delete(c.Resource.Fields, "externalId")
+				c.Resource.Fields["userName"] = structpb.NewStringValue(name)
+			}
+		}
+		w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+		w.acme.Inject(simulator.Fault{Name: "500", Method: "GET", Skip: 1, Count: 3})
+		w.wish("ann", noExternal("ann@example.com"))
+		w.wait(500 * time.Millisecond)
+		w.wish("ann", noExternal("ann.married@example.com"))
+		w.wait(time.Minute)
+		users := w.acme.Resources(scim.Users)
+		if len(users) != 1 || users[0]["userName"] != "ann.married@example.com" {
+			w.Error(users, w.calls())
+		}
+	})
+}

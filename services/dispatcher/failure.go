@@ -39,7 +39,7 @@ func (p *pursuit) failed(ctx context.Context, err error, before uint64) error {
 	if errors.Is(err, stream.ErrConflict) {
 		return err // overtaken: the next delivery reads what the other did
 	}
-	if kind != fault.Unknown && kind != fault.Transient {
+	if open := p.account.Intent; open != nil && open.Operation != opCreate && kind != fault.Unknown && kind != fault.Transient {
 		p.account.Intent = nil // an answer came: nothing is unresolved
 	}
 	switch kind {

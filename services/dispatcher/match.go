@@ -103,7 +103,7 @@ func (p *pursuit) scan(ctx context.Context, desired scim.Resource) error {
 // link takes a found account as ours, where that is allowed.
 func (p *pursuit) link(found, desired scim.Resource) error {
 	theirs, ours := found.ExternalID(), desired.ExternalID()
-	begun := p.account.Intent != nil && p.account.Intent.Operation == opCreate
+	begun := p.creating()
 	switch {
 	case ours != "" && theirs == ours:
 	case begun && theirs == "":
@@ -127,29 +127,46 @@ func (p *pursuit) link(found, desired scim.Resource) error {
 // searched. While an earlier POST is unresolved, a second waits until the
 // target has had time to show the first.
 func (p *pursuit) create(ctx context.Context, desired scim.Resource) error {
-	if open := p.account.Intent; open != nil && open.Operation == opCreate {
-		if wait := p.settings.Settle - time.Since(open.At); wait > 0 {
-			return fault.Retry(wait, errors.New("an earlier create is not resolved yet"))
-		}
+	if err := p.settled(); err != nil {
+		return err
 	}
+	earlier, sent := p.account.Intent, p.account.Sent
 	p.account.Sent = desired // searched for, should the answer be lost
 	if err := p.begin(ctx, opCreate); err != nil {
 		return err
 	}
 	created, err := p.scim.Create(ctx, scim.Users, desired)
+	if err != nil && !fault.Is(err, fault.Unknown) {
+		// The target refused: this POST made nothing. What an earlier one made is
+		// as open as before.
+		p.account.Intent, p.account.Sent = earlier, sent
+	}
 	if fault.Is(err, fault.Conflict) {
 		return p.contested(ctx, desired, err)
 	}
 	if err != nil {
-		if !fault.Is(err, fault.Unknown) {
-			// The target refused: nothing was made, nothing to resolve.
-			p.account.Intent, p.account.Sent = nil, nil
-		}
 		return fmt.Errorf("create an account: %w", err)
 	}
 	p.operation = opCreate
 	p.account.Ownership = identity.Created
 	return p.settle(ctx, created, desired)
+}
+
+// settled fails while a create that was begun may still come to light: the
+// target has had no time to show it.
+func (p *pursuit) settled() error {
+	if !p.creating() {
+		return nil
+	}
+	if wait := p.settings.Settle - time.Since(p.account.Intent.At); wait > 0 {
+		return fault.Retry(wait, errors.New("an earlier create is not resolved yet"))
+	}
+	return nil
+}
+
+// creating tells whether a create was begun whose end is not known.
+func (p *pursuit) creating() bool {
+	return p.account.Intent != nil && p.account.Intent.Operation == opCreate
 }
 
 // settle links a created account from the target's answer, or where the answer
@@ -178,7 +195,6 @@ func (p *pursuit) settle(ctx context.Context, created, desired scim.Resource) er
 
 // contested resolves a 409: somebody has that name; if it is us, go on.
 func (p *pursuit) contested(ctx context.Context, desired scim.Resource, conflict error) error {
-	p.account.Intent, p.account.Sent = nil, nil
 	if err := p.search(ctx, desired); err != nil {
 		return err
 	}

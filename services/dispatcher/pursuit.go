@@ -115,7 +115,7 @@ func (p *pursuit) desired(ctx context.Context) (scim.Resource, error) {
 // trusted.
 func (p *pursuit) locate(ctx context.Context, desired scim.Resource) error {
 	if p.account.RemoteID == "" {
-		return p.search(ctx, desired)
+		return p.seek(ctx, desired)
 	}
 	if !p.cmd.GetVerify() && p.account.Intent == nil && !p.account.Uncertain {
 		return nil
@@ -130,6 +130,16 @@ func (p *pursuit) locate(ctx context.Context, desired scim.Resource) error {
 	}
 	p.observe(observed)
 	return nil
+}
+
+// seek searches for the account as it should be, and as an unresolved create
+// would have made it: the name may have changed since.
+func (p *pursuit) seek(ctx context.Context, desired scim.Resource) error {
+	err := p.search(ctx, desired)
+	if err != nil || p.account.RemoteID != "" || !p.creating() || len(scim.Equal(p.account.Sent, desired)) == 0 {
+		return err
+	}
+	return p.search(ctx, p.account.Sent)
 }
 
 func (p *pursuit) unlink() {
@@ -275,7 +285,6 @@ func (p *pursuit) verify(ctx context.Context, desired scim.Resource) error {
 // for it.
 func (p *pursuit) disabled(ctx context.Context) error {
 	if gone, err := p.relocate(ctx); gone || err != nil {
-		p.account.State = identity.Disabled
 		return err
 	}
 	if p.observed == nil {
@@ -326,15 +335,17 @@ func (p *pursuit) relocate(ctx context.Context) (gone bool, err error) {
 	if p.account.RemoteID != "" {
 		return false, nil
 	}
-	if p.account.Intent == nil || p.account.Intent.Operation != opCreate {
+	if !p.creating() {
 		return true, nil
 	}
 	// A create was begun and never seen to end: it may be there.
-	desired := scim.Resource(p.account.Sent)
-	if err := p.search(ctx, desired); err != nil {
+	if err := p.search(ctx, p.account.Sent); err != nil {
 		return false, err
 	}
-	return p.account.RemoteID == "", nil
+	if p.account.RemoteID == "" {
+		return true, p.settled()
+	}
+	return false, nil
 }
 
 func (p *pursuit) confirmDisabled(ctx context.Context) error {
