@@ -126,11 +126,16 @@ func (b *Bucket[T]) All(ctx context.Context, prefix string) (map[string]T, error
 
 // Watch calls fn for every entry whose key is prefix or starts with prefix and
 // a dot (all, where it is empty), and then for every change, until ctx ends. A
-// deleted entry has a nil value. When the broker was away, entries come again. A
-// value that cannot be decoded ends the watch.
+// deleted entry has a nil value. An empty key with a nil value says that all
+// entries that were there have come. When the broker was away, entries come
+// again. A value that cannot be decoded ends the watch.
 func (b *Bucket[T]) Watch(ctx context.Context, prefix string, fn func(key string, value *T, rev uint64)) error {
 	for {
 		err := b.each(ctx, prefix, false, func(e jetstream.KeyValueEntry) error {
+			if e == nil {
+				fn("", nil, 0)
+				return nil
+			}
 			value, err := b.decode(e)
 			if err == nil {
 				fn(e.Key(), value, e.Revision())
@@ -151,8 +156,8 @@ func (b *Bucket[T]) Watch(ctx context.Context, prefix string, fn func(key string
 // watchPause is between attempts to watch while the broker is away.
 const watchPause = time.Second
 
-// each calls fn for every entry under a prefix; once ends it where the entries
-// that were there at the beginning end.
+// each calls fn for every entry under a prefix, and with nil where the entries
+// that were there at the beginning end; once ends it there instead.
 func (b *Bucket[T]) each(
 	ctx context.Context, prefix string, once bool, fn func(jetstream.KeyValueEntry) error, opts ...jetstream.WatchOpt,
 ) error {
@@ -173,7 +178,6 @@ func (b *Bucket[T]) each(
 				return ErrUnavailable
 			case entry == nil && once:
 				return nil
-			case entry == nil:
 			default:
 				if err := fn(entry); err != nil {
 					return err

