@@ -112,7 +112,8 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 	f := loaded(t, dir)
 	secret := Secret{Env: "HR_SECRET"}
 	no := false
-	limits := Guard{Limit{Max: 50, Percent: 10, Per: time.Hour}}
+	most := Limit{Max: 50, Percent: 10, Per: time.Hour}
+	limits := Guard{Deprovision: most, Rename: most}
 	daily := Reconcile{Every: 24 * time.Hour, Mode: "remediate", Unknown: "report"}
 	retry := Retry{Attempts: 12, Backoff: time.Second, BackoffCap: 15 * time.Minute, Throttle: 30 * time.Second, Settle: 5 * time.Second, Timeout: 30 * time.Second}
 	patient := retry

@@ -22,7 +22,8 @@ type Target struct {
 	Match        []string       `yaml:"match" default:"externalId userName" min:"1" max:"8" doc:"Attributes by which an existing account is found, in order."`
 	Adopt        string         `yaml:"adopt" enum:"never exact ask" default:"exact" doc:"Whether an account that was there before and matches is taken over."`
 	Deprovision  Deprovision    `yaml:"deprovision" doc:"What becomes of an account whose person is no longer assigned."`
-	Guard        Guard          `yaml:"guard" doc:"How much may be deprovisioned before a person must agree."`
+	Guard        Guard          `yaml:"guard" doc:"How much may be taken from people before a person must agree."`
+	Protected    []string       `yaml:"protected" max:"1000" doc:"Accounts that are never disabled, deleted or renamed, by userName, externalId or id: break-glass accounts, and the one that Joinery itself uses."`
 	Users        []Rule         `yaml:"users" need:"rule" max:"500" doc:"What an account looks like."`
 	Groups       []GroupRule    `yaml:"groups" max:"500" doc:"Which groups exist."`
 	Reconcile    Reconcile      `yaml:"reconcile" doc:"Reading the target and comparing it with what should be there."`
@@ -79,12 +80,13 @@ type Deprovision struct {
 // Guard is how much may happen before a person must agree.
 type Guard struct {
 	Deprovision Limit `yaml:"deprovision" doc:"Accounts disabled or deleted."`
+	Rename      Limit `yaml:"rename" doc:"Accounts whose userName or externalId changes."`
 }
 
 // Limit is a number and a share in a window; whichever is reached first holds.
 type Limit struct {
 	Max     int           `yaml:"max" default:"50" min:"1" max:"1000000" doc:"At most this many."`
-	Percent int           `yaml:"percent" default:"10" min:"1" max:"100" doc:"At most this share of the target's accounts."`
+	Percent int           `yaml:"percent" default:"10" min:"1" max:"100" doc:"At most this share of the target's accounts, but never fewer than 5 accounts."`
 	Per     time.Duration `yaml:"per" default:"1h" min:"1m" max:"744h" doc:"In this time."`
 }
 

@@ -34,11 +34,13 @@ const (
 	Unsupported
 	// Waiting means that something this command depends on is not there yet.
 	Waiting
+	// Held means that a person must agree first.
+	Held
 )
 
 var names = [...]string{
 	"transient", "unknown", "throttled", "target-down", "permanent",
-	"conflict", "not-found", "changed", "unsupported", "waiting",
+	"conflict", "not-found", "changed", "unsupported", "waiting", "held",
 }
 
 // String is the name used in logs and as a metric label.

@@ -46,6 +46,11 @@ type Account struct {
 	LastFailure  string    `json:"last_failure,omitempty"`
 	// Case is the open case on the review desk.
 	Case string `json:"case,omitempty"`
+	// Admitted is the newest revision whose taking away a guard let through, or a
+	// person approved; Held the newest that waits for one, in the batch named.
+	Admitted uint64 `json:"admitted,omitempty"`
+	Held     uint64 `json:"held,omitempty"`
+	Batch    string `json:"batch,omitempty"`
 	// Waiting are the identities whose accounts this one refers to and which
 	// are not in the target yet.
 	Waiting []string `json:"waiting,omitempty"`

@@ -38,8 +38,8 @@ type Runs interface {
 	List(ctx context.Context, target string) (any, error)
 }
 
-// maxBody bounds what a caller may send: decisions are short.
-const maxBody = 64 << 10
+// maxBody bounds what a caller may send: a decision may name thousands of cases.
+const maxBody = 1 << 20
 
 // Handler serves the API.
 func (a *API) Handler() http.Handler {
@@ -62,6 +62,9 @@ func (a *API) routes() map[string]handler {
 		"GET /api/v1/cases/{id}":                  a.showCase,
 		"POST /api/v1/cases/{id}/replay":          a.decide(a.Desk.Replay),
 		"POST /api/v1/cases/{id}/discard":         a.decide(a.Desk.Discard),
+		"GET /api/v1/batches":                     a.listBatches,
+		"GET /api/v1/batches/{id}":                a.showBatch,
+		"POST /api/v1/batches/{id}/decide":        a.decideBatch,
 		"GET /api/v1/identities/{key}":            a.showIdentity,
 		"GET /api/v1/events/{id}":                 a.showEvent,
 		"GET /api/v1/targets":                     a.listTargets,
@@ -108,6 +111,10 @@ func (a *API) serve(h handler) http.HandlerFunc {
 		switch {
 		case errors.Is(err, ErrUnknown), errors.Is(err, stream.ErrNotFound):
 			app.Problem(w, http.StatusNotFound, "not-found", "Not found", "there is no such thing at "+r.URL.Path, nil)
+		case errors.Is(err, ErrChanged):
+			app.Problem(w, http.StatusConflict, "changed", "The batch changed", err.Error(), nil)
+		case errors.Is(err, ErrApprove), errors.Is(err, ErrNotInBatch):
+			app.Problem(w, http.StatusConflict, "batch", "Decided with its batch", err.Error(), nil)
 		case errors.Is(err, ErrDecided):
 			app.Problem(w, http.StatusConflict, "decided", "Already decided", err.Error(), nil)
 		case errors.As(err, &bad):
@@ -197,6 +204,25 @@ func (a *API) showCase(r *http.Request) (any, error) {
 		Case
 		Letter json.RawMessage `json:"letter"`
 	}{summary(c), c.Letter}, nil
+}
+
+func (a *API) listBatches(r *http.Request) (any, error) { return a.Desk.Batches(r.Context()) }
+
+func (a *API) showBatch(r *http.Request) (any, error) {
+	return a.Desk.Batch(r.Context(), r.PathValue("id"))
+}
+
+func (a *API) decideBatch(r *http.Request) (any, error) {
+	var v Verdict
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v); err != nil {
+		return nil, badRequest{"the body must be a JSON object with by, hash, reason, only and reject: " + err.Error()}
+	}
+	if v.By == "" || v.Hash == "" {
+		return nil, badRequest{`name who decides about what: {"by": "...", "hash": "..."}; the batch shows its hash`}
+	}
+	return a.Desk.Decide(r.Context(), r.PathValue("id"), v)
 }
 
 func (a *API) showIdentity(r *http.Request) (any, error) {

@@ -47,7 +47,9 @@ type Case struct {
 	Updated  time.Time         `json:"updated_at"`
 	TraceID  string            `json:"trace_id,omitempty"`
 	Replays  uint32            `json:"replays"`
-	History  []Step            `json:"history"`
+	// Batch is what a guard holds together with this.
+	Batch   string `json:"batch,omitempty"`
+	History []Step `json:"history"`
 	// Letter is the dead letter itself; it may hold personal attribute values.
 	Letter json.RawMessage `json:"letter,omitempty"`
 }
@@ -84,7 +86,7 @@ func (c Case) filed(d *joineryv1.DeadLetter) (Case, error) {
 		c.Event = d.GetEvent().GetId()
 	}
 	c.Status, c.ScimType, c.Attributes = d.GetStatus(), d.GetScimType(), d.GetAttributes()
-	c.Attempts, c.TraceID = d.GetAttempts(), d.GetTraceId()
+	c.Attempts, c.TraceID, c.Batch = d.GetAttempts(), d.GetTraceId(), d.GetBatch()
 	c.Rules = rulesFor(cmd.GetRules(), d.GetAttributes())
 	return c.step(at, "dispatcher", "dead-lettered", d.GetReason()), nil
 }
@@ -107,6 +109,16 @@ func (c Case) replayed(at time.Time, by, note string) (Case, error) {
 	c.State = Replayed
 	c.Replays++
 	return c.step(at, by, "replay", note), nil
+}
+
+// approved is the case after a person agreed to what a guard held.
+func (c Case) approved(at time.Time, by, note string) (Case, error) {
+	if c.State != Open {
+		return c, ErrDecided
+	}
+	c.State = Replayed
+	c.Replays++
+	return c.step(at, by, "approve", note), nil
 }
 
 // discarded is the case after a person decided to leave it be.

@@ -148,12 +148,15 @@ func (d *Desk) edit(ctx context.Context, id string, create bool, change func(Cas
 // wished for then.
 func (d *Desk) Replay(ctx context.Context, id, by, note string) (Case, error) {
 	c, err := d.edit(ctx, id, false, func(c Case) (Case, error) {
+		if c.Batch != "" {
+			return c, ErrApprove
+		}
 		return c.replayed(time.Now(), by, note)
 	})
 	if err != nil {
 		return c, err
 	}
-	if err := d.send(ctx, c); err != nil {
+	if err := d.resend(ctx, c, nil); err != nil {
 		return c, err
 	}
 	d.decided.Add(1, c.Target, "replay")
@@ -174,7 +177,9 @@ func (d *Desk) Discard(ctx context.Context, id, by, note string) (Case, error) {
 	return c, err
 }
 
-func (d *Desk) send(ctx context.Context, c Case) error {
+// resend publishes what is wished for now; with a person's consent only what
+// they consented to.
+func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) error {
 	if c.Target == "" {
 		letter, err := c.letter()
 		if err != nil {
@@ -190,6 +195,10 @@ func (d *Desk) send(ctx context.Context, c Case) error {
 	if err != nil {
 		return fmt.Errorf("replay case %s: %w; a change of the configuration computes one", c.ID, err)
 	}
+	if consent != nil && cmd.GetRevision() != c.Revision {
+		return nil // something newer is wished for, which is decided by itself
+	}
+	cmd.Approval = consent
 	cmd.Cause, cmd.Verify, cmd.Repeat = joineryv1.Cause_CAUSE_REPLAY, true, c.Replays
 	cmd.EventId = fmt.Sprintf("case-%s-%d", c.ID, c.Replays)
 	cmd.Id = fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano())

@@ -398,3 +398,89 @@ func TestTheOpenAPIDocumentIsServed(t *testing.T) {
 		}
 	}
 }
+
+// held files what a guard holds: one case for each person.
+func (o *office) held(people ...string) {
+	o.Helper()
+	for _, key := range people {
+		id := identity.IDOf(key)
+		o.identities[id] = identity.Record{ID: id, Key: key, Revision: 3, Wishes: map[string]identity.Wish{"acme": {Wish: identity.Disabled, Revision: 3}}}
+		letter := &joineryv1.DeadLetter{
+			Id: "acme-" + id, Cause: joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_GUARD, Reason: "too many", At: timestamppb.Now(), Batch: "b1",
+			Command: &joineryv1.ProvisioningCommand{Target: "acme", Identity: id, Revision: 3, Wish: joineryv1.Wish_WISH_DISABLED, Source: "hr", EventId: "e" + key},
+		}
+		o.receive(letter)
+	}
+}
+
+func TestABatchIsDecidedAsItWasLookedAt(t *testing.T) {
+	o := open(t, "")
+	o.held("1", "2", "3")
+	_, body := o.call("GET", "/api/v1/batches/b1", "")
+	var b deadletter.Batch
+	if err := json.Unmarshal([]byte(body), &b); err != nil || len(b.Items) != 3 || b.Items[0].Wish != "disabled" || b.Items[0].Key == "" || b.Wishes["disabled"] != 3 {
+		t.Fatal(err, body)
+	}
+	o.held("4") // somebody more, after the look
+	if status, body := o.call("POST", "/api/v1/batches/b1/decide", `{"by":"ops","hash":"`+b.Hash+`"}`); status != http.StatusConflict || len(o.post.commands) != 0 {
+		t.Error(status, body)
+	}
+	_, body = o.call("GET", "/api/v1/batches", "")
+	var all []deadletter.Batch
+	if err := json.Unmarshal([]byte(body), &all); err != nil || len(all) != 1 || all[0].Hash == b.Hash {
+		t.Fatal(err, body)
+	}
+	one, two := "acme-"+identity.IDOf("1"), "acme-"+identity.IDOf("2")
+	status, body := o.call("POST", "/api/v1/batches/b1/decide", `{"by":"ops","hash":"`+all[0].Hash+`","only":["`+one+`"],"reject":["`+two+`"]}`)
+	var done deadletter.Decided
+	if err := json.Unmarshal([]byte(body), &done); err != nil || status != http.StatusOK {
+		t.Fatal(err, status, body)
+	}
+	if diff := cmp.Diff(deadletter.Decided{Approved: []string{one}, Rejected: []string{two}, Left: 2}, done); diff != "" {
+		t.Error(diff)
+	}
+	if len(o.post.commands) != 1 {
+		t.Fatal(o.post.commands)
+	}
+	a := o.post.commands[0].GetApproval()
+	if a.GetBy() != "ops" || a.GetBatch() != "b1" || a.GetExpiresAt() == nil || o.post.commands[0].GetRevision() != 3 {
+		t.Error(o.post.commands[0])
+	}
+	if o.cases[one].State != deadletter.Replayed || o.cases[two].State != deadletter.Discarded {
+		t.Error(o.cases[one].State, o.cases[two].State)
+	}
+}
+
+func TestWhatAGuardHoldsCannotBeReplayedPastIt(t *testing.T) {
+	o := open(t, "")
+	o.held("1")
+	id := "acme-" + identity.IDOf("1")
+	if status, body := o.call("POST", "/api/v1/cases/"+id+"/replay", `{"by":"ops"}`); status != http.StatusConflict || len(o.post.commands) != 0 {
+		t.Error(status, body)
+	}
+	for _, bad := range []string{`{"by":"ops"}`, `{"hash":"x"}`, `{"by":"ops","hash":"x","all":true}`, `[]`} {
+		if status, body := o.call("POST", "/api/v1/batches/b1/decide", bad); status != http.StatusBadRequest {
+			t.Error(bad, status, body)
+		}
+	}
+	if status, _ := o.call("GET", "/api/v1/batches/none", ""); status != http.StatusNotFound {
+		t.Error(status)
+	}
+}
+
+func TestConsentCountsOnlyForWhatWasHeld(t *testing.T) {
+	o := open(t, "")
+	o.held("1")
+	id := identity.IDOf("1")
+	rec := o.identities[id]
+	rec.Wishes = map[string]identity.Wish{"acme": {Wish: identity.Absent, Revision: 4}}
+	o.identities[id] = rec
+	_, body := o.call("GET", "/api/v1/batches/b1", "")
+	var b deadletter.Batch
+	if err := json.Unmarshal([]byte(body), &b); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := o.call("POST", "/api/v1/batches/b1/decide", `{"by":"ops","hash":"`+b.Hash+`"}`); status != http.StatusOK || len(o.post.commands) != 0 {
+		t.Error(status, body, o.post.commands)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/stream"
@@ -61,6 +62,12 @@ type Settings struct {
 	Settle time.Duration
 	// Throttle is the pause after a 429 that names none.
 	Throttle time.Duration
+	// Guard limits what may be taken from people, by kind; a kind without a limit
+	// is not guarded.
+	Guard map[string]guard.Limit
+	// Protected are userNames, externalIds or ids of accounts that are never
+	// disabled, deleted or renamed.
+	Protected []string
 }
 
 // Defaults fills what is not set.
@@ -93,6 +100,7 @@ func (s Settings) Defaults() Settings {
 type metrics struct {
 	outcomes *telemetry.Counter
 	failures *telemetry.Counter
+	held     *telemetry.Counter
 	latency  *telemetry.Histogram
 	open     *telemetry.Gauge
 }
@@ -103,6 +111,8 @@ func newMetrics(m *telemetry.Metrics) *metrics {
 			"Commands ended, by target, lane, operation and result.", "target", "lane", "operation", "result"),
 		failures: m.Counter("joinery_dispatcher_failures_total",
 			"Failed attempts, by target and kind of failure.", "target", "kind"),
+		held: m.Counter("joinery_dispatcher_held_total",
+			"Commands that a guard put before a person, by target and source.", "target", "source"),
 		latency: m.Histogram("joinery_dispatcher_command_seconds",
 			"Seconds from a command's issue to its outcome.", nil, "target", "lane"),
 		open: m.Gauge("joinery_dispatcher_target_open",
@@ -242,6 +252,7 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 	a := &p.account
 	a.Applied = p.cmd.GetRevision()
 	a.State = stateOf(p.cmd.GetWish())
+	a.Held, a.Batch = 0, ""
 	a.Uncertain, a.Intent, a.Attempts, a.FirstFailure, a.LastFailure, a.Case = false, nil, 0, time.Time{}, "", ""
 	if err := p.finish(ctx, o); err != nil {
 		return err

@@ -24,6 +24,7 @@ const down = 10 * time.Second
 //	throttled     kept      the whole target pauses; the command comes again
 //	target down   kept      quarantine, once a control request says so too
 //	waiting       kept      the command comes again
+//	held          -         one of a batch before a person
 //	permanent     -         a case at once
 //	conflict      -         a case at once ("stranger", "ambiguous")
 //	unsupported   -         a case at once
@@ -49,6 +50,8 @@ func (p *pursuit) failed(ctx context.Context, err error, before uint64) error {
 		return p.refused(ctx, err, before)
 	case fault.Permanent, fault.Conflict, fault.Unsupported:
 		return p.giveUp(ctx, err, causeOf(err), before)
+	case fault.Held:
+		return p.hold(ctx, err, before)
 	case fault.Waiting, fault.Changed:
 		return p.later(ctx, err, p.settings.Backoff)
 	default:
@@ -60,6 +63,8 @@ func causeOf(err error) joineryv1.DeadLetterCause {
 	switch {
 	case errors.Is(err, ErrStranger):
 		return joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_STRANGER
+	case errors.Is(err, ErrProtected):
+		return joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_PROTECTED
 	case errors.Is(err, ErrAmbiguous):
 		return joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_AMBIGUOUS
 	default:

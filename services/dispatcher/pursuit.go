@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/scim"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
@@ -160,6 +161,11 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 		p.account.Sent = desired
 		return nil
 	}
+	if renames(ops) && p.account.Ownership != "" && p.operation == opNone {
+		if err := p.mayTake(ctx, guard.Rename); err != nil {
+			return err
+		}
+	}
 	if err := p.begin(ctx, opUpdate); err != nil {
 		return err
 	}
@@ -296,6 +302,9 @@ func (p *pursuit) disabled(ctx context.Context) error {
 		p.confirm()
 		return nil
 	}
+	if err := p.mayTake(ctx, guard.Deprovision); err != nil {
+		return err
+	}
 	if err := p.begin(ctx, opDisable); err != nil {
 		return err
 	}
@@ -379,6 +388,9 @@ func (p *pursuit) confirm() {
 // control request shows that we are talking to the right place.
 func (p *pursuit) absent(ctx context.Context) error {
 	if gone, err := p.relocate(ctx); gone || err != nil {
+		return err
+	}
+	if err := p.mayTake(ctx, guard.Deprovision); err != nil {
 		return err
 	}
 	if err := p.begin(ctx, opDelete); err != nil {

@@ -76,13 +76,18 @@ func (t *worker) resume(ctx context.Context, id, because string) error {
 	return nil
 }
 
-// follow watches the target's accounts and resumes whoever waited for one.
+// follow watches the target's accounts: it counts them, and resumes whoever
+// waited for one.
 func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 	refs := newReferences()
-	return accounts.Watch(ctx, t.name, func(_ string, a *identity.Account, _ uint64) {
+	return accounts.Watch(ctx, t.name, func(key string, a *identity.Account, _ uint64) {
+		if key == "" {
+			t.guards.census.complete()
+		}
 		if a == nil {
 			return
 		}
+		t.guards.census.seen(*a)
 		for _, id := range refs.seen(*a) {
 			if err := t.resume(ctx, id, a.Identity); err != nil && ctx.Err() == nil {
 				t.log.WarnContext(ctx, "reference not resolved; reconciliation will", "target", t.name, "identity", id, "error", err)

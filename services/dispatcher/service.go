@@ -58,6 +58,7 @@ type Options struct {
 	Accounts WatchedAccounts
 	States   Watched
 	Newest   Newest
+	Windows  Windows
 	Outbox   Outbox
 	Pauser   Pauser
 	// Worker names this process. It must survive a restart where only one such
@@ -173,6 +174,7 @@ func (s *Service) worker(name string, t Target) *worker {
 	return &worker{
 		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
+		guards: &guards{target: name, windows: o.Windows, census: newCensus(), limits: t.Settings.Guard},
 		newest: o.Newest, jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
 	}
 }
@@ -252,6 +254,7 @@ type worker struct {
 	pauser   Pauser
 	states   *states
 	breaker  *breaker
+	guards   *guards
 	newest   Newest
 	jitter   func(time.Duration) time.Duration
 	log      *slog.Logger

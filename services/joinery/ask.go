@@ -239,14 +239,14 @@ func writeTarget(w io.Writer, v deadletter.TargetView) {
 func (t *terminal) deadletter() *cobra.Command {
 	c := &cobra.Command{
 		Use: "deadletter", Aliases: []string{"cases"},
-		Short: "List, show, replay and discard the cases on the review desk",
+		Short: "Decide the cases on the review desk: list, show, replay, approve, discard",
 	}
 	console := t.console(c)
 	list := &cobra.Command{Use: "list", Short: "List cases", Args: exactly(0, "no arguments")}
 	query := url.Values{}
 	filters := map[string]*string{
 		"target": list.Flags().String("target", "", "only this target"),
-		"cause":  list.Flags().String("cause", "", "only this cause (refused, stranger, ambiguous, exhausted, poison, mapping)"),
+		"cause":  list.Flags().String("cause", "", "only this cause (refused, stranger, ambiguous, exhausted, poison, mapping, guard, protected)"),
 		"state":  list.Flags().String("state", "open", "only this state (open, replayed, discarded, resolved; \"\" for all)"),
 	}
 	list.RunE = func(c *cobra.Command, _ []string) error {
@@ -271,7 +271,7 @@ func (t *terminal) deadletter() *cobra.Command {
 		}
 		return t.print(raw, func(w io.Writer) { writeCase(w, one) })
 	}
-	c.AddCommand(list, show, t.decide(console, "replay", "Send a case again with what is wished for now"),
+	c.AddCommand(list, show, t.batches(console), t.approve(console), t.decide(console, "replay", "Send a case again with what is wished for now"),
 		t.decide(console, "discard", "Close a case without doing anything"))
 	return c
 }

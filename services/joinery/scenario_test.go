@@ -3,6 +3,7 @@ package joinery_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,6 +31,7 @@ import (
 	"github.com/joinery/joinery/pkg/simulator"
 	"github.com/joinery/joinery/pkg/stream"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"github.com/joinery/joinery/services/deadletter"
 	"github.com/joinery/joinery/services/joinery/wiring"
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/proto"
@@ -292,6 +294,8 @@ func (s *scene) do(verb, args string) {
 		s.start()
 	case "crash-after":
 		s.armed.Store(&first)
+	case "approve":
+		s.approve(strings.Fields(args))
 	case "post":
 		s.post(first, rest)
 	case "config":
@@ -324,6 +328,23 @@ func (s *scene) send(id, data string) {
 	check(s, err)
 	joinery, _ := r["id"].(string)
 	s.events[joinery] = id
+}
+
+// approve agrees to the one batch that is held, but for the people named.
+func (s *scene) approve(but []string) {
+	s.Helper()
+	var held []deadletter.Batch
+	check(s, json.Unmarshal(s.request("deadletter", "GET", "/api/v1/batches", "", "", http.StatusOK), &held))
+	if len(held) != 1 {
+		s.Fatalf("%d batches are held", len(held))
+	}
+	v := deadletter.Verdict{By: "ops", Hash: held[0].Hash}
+	for _, key := range but {
+		v.Reject = append(v.Reject, held[0].Target+"-"+identity.IDOf(key))
+	}
+	body, err := json.Marshal(v)
+	check(s, err)
+	s.request("deadletter", "POST", "/api/v1/batches/"+held[0].ID+"/decide", string(body), "application/json", http.StatusOK)
 }
 
 func (s *scene) post(path, body string) {

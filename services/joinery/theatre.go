@@ -115,6 +115,7 @@ concurrency: 16
 assign: '%s'
 match: [externalId, userName]
 deprovision: { action: disable }
+guard: { deprovision: { max: 100000, percent: 100 }, rename: { max: 100000, percent: 100 } }
 retry: { backoff: 200ms, backoff_cap: 5s, settle: 1s, throttle: 1s }
 users:
   - { to: userName, from: identity.email.lowerAscii() }

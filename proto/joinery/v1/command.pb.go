@@ -242,7 +242,9 @@ type ProvisioningCommand struct {
 	// (manager): attribute path to opaque identity id.
 	References map[string]string `protobuf:"bytes,16,rep,name=references,proto3" json:"references,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Numbers the repeats of one wish (replays, drift), 0 for the first.
-	Repeat        uint32 `protobuf:"varint,17,opt,name=repeat,proto3" json:"repeat,omitempty"`
+	Repeat uint32 `protobuf:"varint,17,opt,name=repeat,proto3" json:"repeat,omitempty"`
+	// A person's consent to what a guard held; only for this revision.
+	Approval      *Approval `protobuf:"bytes,18,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +398,75 @@ func (x *ProvisioningCommand) GetRepeat() uint32 {
 	return 0
 }
 
+func (x *ProvisioningCommand) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+type Approval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who approved, and the batch it was part of.
+	By    string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Batch string `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	// After this it counts no more.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approval) Reset() {
+	*x = Approval{}
+	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approval) ProtoMessage() {}
+
+func (x *Approval) ProtoReflect() protoreflect.Message {
+	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approval.ProtoReflect.Descriptor instead.
+func (*Approval) Descriptor() ([]byte, []int) {
+	return file_joinery_v1_command_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Approval) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Approval) GetBatch() string {
+	if x != nil {
+		return x.Batch
+	}
+	return ""
+}
+
+func (x *Approval) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // EarlierCommand is a command that a newer one replaces.
 type EarlierCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -407,7 +478,7 @@ type EarlierCommand struct {
 
 func (x *EarlierCommand) Reset() {
 	*x = EarlierCommand{}
-	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	mi := &file_joinery_v1_command_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +490,7 @@ func (x *EarlierCommand) String() string {
 func (*EarlierCommand) ProtoMessage() {}
 
 func (x *EarlierCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	mi := &file_joinery_v1_command_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +503,7 @@ func (x *EarlierCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EarlierCommand.ProtoReflect.Descriptor instead.
 func (*EarlierCommand) Descriptor() ([]byte, []int) {
-	return file_joinery_v1_command_proto_rawDescGZIP(), []int{1}
+	return file_joinery_v1_command_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *EarlierCommand) GetRevision() uint64 {
@@ -454,7 +525,7 @@ var File_joinery_v1_command_proto protoreflect.FileDescriptor
 const file_joinery_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18joinery/v1/command.proto\x12\n" +
-	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xac\x06\n" +
+	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xde\x06\n" +
 	"\x13ProvisioningCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -475,14 +546,20 @@ const file_joinery_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"references\x18\x10 \x03(\v2/.joinery.v1.ProvisioningCommand.ReferencesEntryR\n" +
 	"references\x12\x16\n" +
-	"\x06repeat\x18\x11 \x01(\rR\x06repeat\x1a8\n" +
+	"\x06repeat\x18\x11 \x01(\rR\x06repeat\x120\n" +
+	"\bapproval\x18\x12 \x01(\v2\x14.joinery.v1.ApprovalR\bapproval\x1a8\n" +
 	"\n" +
 	"RulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a=\n" +
 	"\x0fReferencesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"k\n" +
+	"\bApproval\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12\x14\n" +
+	"\x05batch\x18\x02 \x01(\tR\x05batch\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"G\n" +
 	"\x0eEarlierCommand\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId*R\n" +
@@ -517,34 +594,37 @@ func file_joinery_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_joinery_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_joinery_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_joinery_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_joinery_v1_command_proto_goTypes = []any{
 	(Wish)(0),                     // 0: joinery.v1.Wish
 	(Lane)(0),                     // 1: joinery.v1.Lane
 	(Cause)(0),                    // 2: joinery.v1.Cause
 	(*ProvisioningCommand)(nil),   // 3: joinery.v1.ProvisioningCommand
-	(*EarlierCommand)(nil),        // 4: joinery.v1.EarlierCommand
-	nil,                           // 5: joinery.v1.ProvisioningCommand.RulesEntry
-	nil,                           // 6: joinery.v1.ProvisioningCommand.ReferencesEntry
-	(*structpb.Struct)(nil),       // 7: google.protobuf.Struct
-	(*Trigger)(nil),               // 8: joinery.v1.Trigger
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Approval)(nil),              // 4: joinery.v1.Approval
+	(*EarlierCommand)(nil),        // 5: joinery.v1.EarlierCommand
+	nil,                           // 6: joinery.v1.ProvisioningCommand.RulesEntry
+	nil,                           // 7: joinery.v1.ProvisioningCommand.ReferencesEntry
+	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
+	(*Trigger)(nil),               // 9: joinery.v1.Trigger
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_joinery_v1_command_proto_depIdxs = []int32{
-	1, // 0: joinery.v1.ProvisioningCommand.lane:type_name -> joinery.v1.Lane
-	0, // 1: joinery.v1.ProvisioningCommand.wish:type_name -> joinery.v1.Wish
-	7, // 2: joinery.v1.ProvisioningCommand.resource:type_name -> google.protobuf.Struct
-	5, // 3: joinery.v1.ProvisioningCommand.rules:type_name -> joinery.v1.ProvisioningCommand.RulesEntry
-	2, // 4: joinery.v1.ProvisioningCommand.cause:type_name -> joinery.v1.Cause
-	8, // 5: joinery.v1.ProvisioningCommand.trigger:type_name -> joinery.v1.Trigger
-	9, // 6: joinery.v1.ProvisioningCommand.issued_at:type_name -> google.protobuf.Timestamp
-	4, // 7: joinery.v1.ProvisioningCommand.earlier:type_name -> joinery.v1.EarlierCommand
-	6, // 8: joinery.v1.ProvisioningCommand.references:type_name -> joinery.v1.ProvisioningCommand.ReferencesEntry
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: joinery.v1.ProvisioningCommand.lane:type_name -> joinery.v1.Lane
+	0,  // 1: joinery.v1.ProvisioningCommand.wish:type_name -> joinery.v1.Wish
+	8,  // 2: joinery.v1.ProvisioningCommand.resource:type_name -> google.protobuf.Struct
+	6,  // 3: joinery.v1.ProvisioningCommand.rules:type_name -> joinery.v1.ProvisioningCommand.RulesEntry
+	2,  // 4: joinery.v1.ProvisioningCommand.cause:type_name -> joinery.v1.Cause
+	9,  // 5: joinery.v1.ProvisioningCommand.trigger:type_name -> joinery.v1.Trigger
+	10, // 6: joinery.v1.ProvisioningCommand.issued_at:type_name -> google.protobuf.Timestamp
+	5,  // 7: joinery.v1.ProvisioningCommand.earlier:type_name -> joinery.v1.EarlierCommand
+	7,  // 8: joinery.v1.ProvisioningCommand.references:type_name -> joinery.v1.ProvisioningCommand.ReferencesEntry
+	4,  // 9: joinery.v1.ProvisioningCommand.approval:type_name -> joinery.v1.Approval
+	10, // 10: joinery.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_joinery_v1_command_proto_init() }
@@ -559,7 +639,7 @@ func file_joinery_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_joinery_v1_command_proto_rawDesc), len(file_joinery_v1_command_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

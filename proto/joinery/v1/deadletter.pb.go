@@ -43,6 +43,8 @@ const (
 	DeadLetterCause_DEAD_LETTER_CAUSE_GUARD DeadLetterCause = 6
 	// The mapping failed for this person.
 	DeadLetterCause_DEAD_LETTER_CAUSE_MAPPING DeadLetterCause = 7
+	// The account is protected: it is never disabled, deleted or renamed.
+	DeadLetterCause_DEAD_LETTER_CAUSE_PROTECTED DeadLetterCause = 8
 )
 
 // Enum value maps for DeadLetterCause.
@@ -56,6 +58,7 @@ var (
 		5: "DEAD_LETTER_CAUSE_POISON",
 		6: "DEAD_LETTER_CAUSE_GUARD",
 		7: "DEAD_LETTER_CAUSE_MAPPING",
+		8: "DEAD_LETTER_CAUSE_PROTECTED",
 	}
 	DeadLetterCause_value = map[string]int32{
 		"DEAD_LETTER_CAUSE_UNSPECIFIED": 0,
@@ -66,6 +69,7 @@ var (
 		"DEAD_LETTER_CAUSE_POISON":      5,
 		"DEAD_LETTER_CAUSE_GUARD":       6,
 		"DEAD_LETTER_CAUSE_MAPPING":     7,
+		"DEAD_LETTER_CAUSE_PROTECTED":   8,
 	}
 )
 
@@ -123,6 +127,8 @@ type DeadLetter struct {
 	FirstFailedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=first_failed_at,json=firstFailedAt,proto3" json:"first_failed_at,omitempty"`
 	At            *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=at,proto3" json:"at,omitempty"`
 	TraceId       string                 `protobuf:"bytes,14,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// What is held together, where a guard holds it.
+	Batch         string `protobuf:"bytes,15,opt,name=batch,proto3" json:"batch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,12 +261,19 @@ func (x *DeadLetter) GetTraceId() string {
 	return ""
 }
 
+func (x *DeadLetter) GetBatch() string {
+	if x != nil {
+		return x.Batch
+	}
+	return ""
+}
+
 var File_joinery_v1_deadletter_proto protoreflect.FileDescriptor
 
 const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\n" +
 	"\x1bjoinery/v1/deadletter.proto\x12\n" +
-	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\x82\x04\n" +
+	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\x98\x04\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
@@ -279,7 +292,8 @@ const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\battempts\x18\v \x01(\x05R\battempts\x12B\n" +
 	"\x0ffirst_failed_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\rfirstFailedAt\x12*\n" +
 	"\x02at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x19\n" +
-	"\btrace_id\x18\x0e \x01(\tR\atraceId*\x8f\x02\n" +
+	"\btrace_id\x18\x0e \x01(\tR\atraceId\x12\x14\n" +
+	"\x05batch\x18\x0f \x01(\tR\x05batch*\xb0\x02\n" +
 	"\x0fDeadLetterCause\x12!\n" +
 	"\x1dDEAD_LETTER_CAUSE_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19DEAD_LETTER_CAUSE_REFUSED\x10\x01\x12\x1e\n" +
@@ -288,7 +302,8 @@ const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\x1bDEAD_LETTER_CAUSE_EXHAUSTED\x10\x04\x12\x1c\n" +
 	"\x18DEAD_LETTER_CAUSE_POISON\x10\x05\x12\x1b\n" +
 	"\x17DEAD_LETTER_CAUSE_GUARD\x10\x06\x12\x1d\n" +
-	"\x19DEAD_LETTER_CAUSE_MAPPING\x10\aB7Z5github.com/joinery/joinery/proto/joinery/v1;joineryv1b\x06proto3"
+	"\x19DEAD_LETTER_CAUSE_MAPPING\x10\a\x12\x1f\n" +
+	"\x1bDEAD_LETTER_CAUSE_PROTECTED\x10\bB7Z5github.com/joinery/joinery/proto/joinery/v1;joineryv1b\x06proto3"
 
 var (
 	file_joinery_v1_deadletter_proto_rawDescOnce sync.Once

@@ -12,6 +12,7 @@ import (
 	"github.com/joinery/joinery/pkg/app"
 	"github.com/joinery/joinery/pkg/config"
 	"github.com/joinery/joinery/pkg/event"
+	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/rate"
 	"github.com/joinery/joinery/pkg/reconcile"
@@ -141,8 +142,12 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	windows, err := stream.OpenBucket[guard.Window](ctx, b.conn, stream.Guards)
+	if err != nil {
+		return nil, err
+	}
 	s := dispatcher.New(dispatcher.Options{
-		Lanes: b.conn, Accounts: accounts, States: states, Outbox: b.outbox, Pauser: b.limiter,
+		Lanes: b.conn, Accounts: accounts, States: states, Windows: windows, Outbox: b.outbox, Pauser: b.limiter,
 		Newest: wire.NewestCommand(b.conn),
 		Worker: b.options.Worker, Telemetry: b.telemetry, Jitter: b.options.Jitter,
 	})
@@ -162,6 +167,9 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 				Settings: dispatcher.Settings{
 					Match: t.Match, Adopt: t.Adopt, Attempts: t.Retry.Attempts, Backoff: t.Retry.Backoff,
 					BackoffCap: t.Retry.BackoffCap, Settle: t.Retry.Settle, Throttle: t.Retry.Throttle,
+					Protected: t.Protected, Guard: map[string]guard.Limit{
+						guard.Deprovision: guard.Limit(t.Guard.Deprovision), guard.Rename: guard.Limit(t.Guard.Rename),
+					},
 				},
 			}
 		}
