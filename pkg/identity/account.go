@@ -56,6 +56,10 @@ type Account struct {
 	Waiting []string `json:"waiting,omitempty"`
 	// Confirmed is when the target, read back, last showed a leaver disabled.
 	Confirmed time.Time `json:"confirmed,omitzero"`
+	// Left is when the account was disabled, and Checks how often the target has
+	// been read again since and still showed it so.
+	Left      time.Time `json:"left,omitzero"`
+	Checks    int       `json:"checks,omitempty"`
 	Outcome   Outcome   `json:"outcome,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
 }

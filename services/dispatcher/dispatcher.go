@@ -98,11 +98,12 @@ func (s Settings) Defaults() Settings {
 }
 
 type metrics struct {
-	outcomes *telemetry.Counter
-	failures *telemetry.Counter
-	held     *telemetry.Counter
-	latency  *telemetry.Histogram
-	open     *telemetry.Gauge
+	outcomes  *telemetry.Counter
+	failures  *telemetry.Counter
+	held      *telemetry.Counter
+	confirmed *telemetry.Counter
+	latency   *telemetry.Histogram
+	open      *telemetry.Gauge
 }
 
 func newMetrics(m *telemetry.Metrics) *metrics {
@@ -113,6 +114,8 @@ func newMetrics(m *telemetry.Metrics) *metrics {
 			"Failed attempts, by target and kind of failure.", "target", "kind"),
 		held: m.Counter("joinery_dispatcher_held_total",
 			"Commands that a guard put before a person, by target and source.", "target", "source"),
+		confirmed: m.Counter("joinery_dispatcher_leavers_read_back_total",
+			"Disabled accounts read again, by target and result (confirmed, reappeared).", "target", "result"),
 		latency: m.Histogram("joinery_dispatcher_command_seconds",
 			"Seconds from a command's issue to its outcome.", nil, "target", "lane"),
 		open: m.Gauge("joinery_dispatcher_target_open",
@@ -253,6 +256,9 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 	a.Applied = p.cmd.GetRevision()
 	a.State = stateOf(p.cmd.GetWish())
 	a.Held, a.Batch = 0, ""
+	if a.State == identity.Present {
+		a.Left, a.Checks, a.Confirmed = time.Time{}, 0, time.Time{}
+	}
 	a.Uncertain, a.Intent, a.Attempts, a.FirstFailure, a.LastFailure, a.Case = false, nil, 0, time.Time{}, "", ""
 	if err := p.finish(ctx, o); err != nil {
 		return err

@@ -756,3 +756,58 @@ func TestAnAccountWhoseCreateWasLostIsFoundUnderItsOldName(t *testing.T) {
 		}
 	})
 }
+
+func TestALeaverIsReadAgainAfterOneAndFifteenMinutes(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Hour)
+		w.same([]string{
+			"0s GET /Users 200", "0s GET /Users 200", "0s POST /Users 201",
+			"1s GET /Users/000001 200", "1s PATCH /Users/000001 200", "1s GET /Users/000001 200",
+			"61s GET /Users/000001 200", "901s GET /Users/000001 200",
+		}, w.calls())
+		if a := w.account("ann"); a.Checks != 2 || a.Confirmed.Sub(w.start) < 15*time.Minute {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
+func TestALeaverWhoReappearsIsDisabledAgainAndWatchedAnew(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(30 * time.Second)
+		must(t, w.acme.Edit(scim.Users, "000001", scim.Operation{Op: "replace", Path: "active", Value: true}))
+		w.stop() // whoever starts next must know
+		w.run("worker-1")
+		w.wait(10 * time.Minute)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("the leaver is active", w.calls())
+		}
+		if a := w.account("ann"); a.Checks != 1 {
+			w.Errorf("%d checks: %v", a.Checks, w.calls())
+		}
+		if got := w.outcomes(); len(got) != 3 || !strings.HasSuffix(got[2], "applied disable") {
+			w.Error(got)
+		}
+	})
+}
+
+func TestALeaverWhoIsBackIsReadNoMore(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(30 * time.Second)
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		before := len(w.calls())
+		w.wait(time.Hour)
+		if calls := w.calls(); len(calls) != before {
+			w.Error(calls)
+		}
+	})
+}

@@ -378,6 +378,9 @@ func (p *pursuit) confirmDisabled(ctx context.Context) error {
 // confirm notes that the target, read back, shows the leaving.
 func (p *pursuit) confirm() {
 	p.account.Confirmed = time.Now().UTC()
+	if p.account.Left.IsZero() || p.operation != opNone {
+		p.account.Left, p.account.Checks = p.account.Confirmed, 0
+	}
 	if p.account.Sent != nil {
 		p.account.Sent = scim.Resource(p.account.Sent).Clone()
 		p.account.Sent["active"] = false

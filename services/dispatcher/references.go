@@ -76,8 +76,8 @@ func (t *worker) resume(ctx context.Context, id, because string) error {
 	return nil
 }
 
-// follow watches the target's accounts: it counts them, and resumes whoever
-// waited for one.
+// follow watches the target's accounts: it counts them, notes which
+// leavers are to be read again, and resumes whoever waited for one.
 func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 	refs := newReferences()
 	return accounts.Watch(ctx, t.name, func(key string, a *identity.Account, _ uint64) {
@@ -88,6 +88,7 @@ func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 			return
 		}
 		t.guards.census.seen(*a)
+		t.vigil.seen(*a)
 		for _, id := range refs.seen(*a) {
 			if err := t.resume(ctx, id, a.Identity); err != nil && ctx.Err() == nil {
 				t.log.WarnContext(ctx, "reference not resolved; reconciliation will", "target", t.name, "identity", id, "error", err)

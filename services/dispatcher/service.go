@@ -174,6 +174,7 @@ func (s *Service) worker(name string, t Target) *worker {
 	return &worker{
 		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
+		vigil:  newVigil(),
 		guards: &guards{target: name, windows: o.Windows, census: newCensus(), limits: t.Settings.Guard},
 		newest: o.Newest, jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
 	}
@@ -190,6 +191,7 @@ func (t *worker) run(ctx context.Context, o Options, concurrency int) error {
 		})
 	})
 	group.Go("probe "+t.name, t.Probe)
+	group.Go("confirm "+t.name, t.Confirm)
 	group.Go("references "+t.name, func(ctx context.Context) error { return t.follow(ctx, o.Accounts) })
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: o.Lease}, telemetry.Watermill(t.log))
 	if err != nil {
@@ -255,6 +257,7 @@ type worker struct {
 	states   *states
 	breaker  *breaker
 	guards   *guards
+	vigil    *vigil
 	newest   Newest
 	jitter   func(time.Duration) time.Duration
 	log      *slog.Logger

@@ -1,0 +1,215 @@
+package dispatcher
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/joinery/joinery/pkg/fault"
+	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/stream"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// recheck is when a disabled account is read again after the target showed it
+// disabled: some targets take a change back, or are told otherwise by another
+// system, within minutes.
+//
+//	0 (at once)   1 minute   15 minutes
+var recheck = []time.Duration{time.Minute, 15 * time.Minute}
+
+// vigil is the disabled accounts of one target that are to be read again, fed by
+// the watch on accounts, so that a restart forgets none.
+type vigil struct {
+	mu  sync.Mutex
+	due map[string]time.Time
+	// queue has every due time that was ever set, soonest first; what is no
+	// longer in due is passed over.
+	queue checks
+	// news wakes who waits for the next.
+	news chan struct{}
+}
+
+type check struct {
+	at time.Time
+	id string
+}
+
+type checks []check
+
+func (q checks) Len() int           { return len(q) }
+func (q checks) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
+func (q checks) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *checks) Push(x any)        { *q = append(*q, x.(check)) } //nolint:forcetypeassert // only later pushes
+func (q *checks) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+func newVigil() *vigil { return &vigil{due: map[string]time.Time{}, news: make(chan struct{}, 1)} }
+
+// seen takes over an account as stored.
+func (v *vigil) seen(a identity.Account) {
+	at, watched := nextCheck(a)
+	if !watched {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.due, a.Identity)
+		return
+	}
+	v.set(a.Identity, at)
+	select {
+	case v.news <- struct{}{}:
+	default:
+	}
+}
+
+// set says when an account is to be read.
+func (v *vigil) set(id string, at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.due[id].Equal(at) {
+		return
+	}
+	v.due[id] = at
+	heap.Push(&v.queue, check{at, id})
+}
+
+// next is who is due first, and when.
+func (v *vigil) next() (c check, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for len(v.queue) > 0 {
+		c = v.queue[0]
+		if at, there := v.due[c.id]; there && at.Equal(c.at) {
+			return c, true
+		}
+		heap.Pop(&v.queue)
+	}
+	return check{}, false
+}
+
+// nextCheck is when a disabled account is to be read again, if it is.
+func nextCheck(a identity.Account) (time.Time, bool) {
+	if a.State != identity.Disabled || a.RemoteID == "" || a.Left.IsZero() || a.Checks >= len(recheck) {
+		return time.Time{}, false
+	}
+	return a.Left.Add(recheck[a.Checks]), true
+}
+
+// retryCheck is the pause after a check that could not be made.
+const retryCheck = time.Minute
+
+// Confirm reads disabled accounts again when they are due, until ctx ends.
+func (t *worker) Confirm(ctx context.Context) error {
+	for {
+		first, ok := t.vigil.next()
+		if !ok {
+			first.at = time.Now().Add(time.Hour)
+		}
+		timer := time.NewTimer(time.Until(first.at))
+		select {
+		case <-ctx.Done():
+		case <-t.vigil.news:
+			ok = false // somebody else may be first now
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !ok {
+			continue
+		}
+		if err := t.Admit(ctx); err != nil {
+			return err
+		}
+		t.vigil.set(first.id, time.Now().Add(retryCheck)) // unless the watch says otherwise
+		if err := t.confirmAgain(ctx, first.id); err != nil && ctx.Err() == nil {
+			t.log.WarnContext(ctx, "leaver not confirmed", "target", t.name, "identity", first.id, "kind", fault.KindOf(err).String(), "error", err)
+		}
+	}
+}
+
+// confirmAgain reads one disabled account, and sends its wish again where the
+// target shows it active.
+func (t *worker) confirmAgain(ctx context.Context, id string) error {
+	free, err := t.ledger.pairs.lock(ctx, t.name+"."+id)
+	if err != nil {
+		return err
+	}
+	defer free()
+	account, rev, err := t.ledger.load(ctx, t.name, id)
+	if err != nil {
+		return err
+	}
+	if at, watched := nextCheck(account); !watched || time.Until(at) > 0 {
+		return nil
+	}
+	ctx = withErrand(ctx, joineryv1.Lane_LANE_URGENT, t.life)
+	active, err := t.shown(ctx, account)
+	if err != nil {
+		return err
+	}
+	result := "confirmed"
+	if active {
+		result = "reappeared"
+		account.Checks, account.Confirmed = 0, time.Time{}
+		account.Left = time.Now().UTC() // the checks begin again once it is disabled again
+	} else {
+		account.Checks++
+		account.Confirmed = time.Now().UTC()
+	}
+	account.UpdatedAt = time.Now().UTC()
+	if active {
+		if err := t.leaveAgain(ctx, account); err != nil {
+			return err
+		}
+	}
+	t.metrics.confirmed.Add(1, t.name, result)
+	t.log.InfoContext(ctx, "leaver read back", "target", t.name, "identity", id, "result", result, "check", account.Checks)
+	if _, err := t.ledger.accounts.Put(ctx, identity.AccountKey(t.name, id), account, rev); err != nil && !errors.Is(err, stream.ErrConflict) {
+		return fmt.Errorf("store an account: %w", err)
+	}
+	return nil
+}
+
+// shown tells whether the target shows the account as active. One that is gone
+// is not, once a control request shows that we are talking to the right place.
+func (t *worker) shown(ctx context.Context, a identity.Account) (active bool, err error) {
+	r, err := t.provider.Get(ctx, scim.Users, a.RemoteID)
+	if fault.Is(err, fault.NotFound) {
+		return false, t.check(ctx)
+	}
+	if fault.Is(err, fault.Throttled) {
+		_ = t.pauser.Hold(ctx, t.name, fault.Pause(err))
+	}
+	if err != nil {
+		return false, fmt.Errorf("read back a disabled account: %w", err)
+	}
+	active, _ = r.Active()
+	return active, nil
+}
+
+// leaveAgain sends the wish of somebody who is back though they left.
+func (t *worker) leaveAgain(ctx context.Context, a identity.Account) error {
+	c, err := t.newest(ctx, t.name, a.Identity)
+	if err != nil {
+		return fmt.Errorf("read the command to repeat: %w", err)
+	}
+	stamp := time.Now().UTC()
+	c.Cause, c.IssuedAt, c.Verify, c.Lane = joineryv1.Cause_CAUSE_DRIFT, timestamppb.New(stamp), true, joineryv1.Lane_LANE_URGENT
+	c.EventId = "confirmation-" + strings.ToLower(stamp.Format("20060102t150405z"))
+	c.Id = identity.CommandID(t.name, a.Identity, c.GetRevision()) + ":" + c.GetEventId()
+	if err := t.outbox.Again(ctx, c); err != nil {
+		return fmt.Errorf("repeat a leaver's command: %w", err)
+	}
+	return nil
+}
