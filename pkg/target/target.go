@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// Everything is the key under which the switch for all targets is kept; no
+// target can have this name.
+const Everything = "_all"
+
 // State is the value of bucket TARGETS.
 type State struct {
 	Target string `json:"target"`
@@ -53,6 +57,14 @@ func (s State) Open() (bool, string) {
 	default:
 		return true, ""
 	}
+}
+
+// Under is the state where that of everything counts too.
+func (s State) Under(all State) State {
+	if all.Paused != nil {
+		s.Paused = all.Paused
+	}
+	return s
 }
 
 // Knows tells whether the target taught this value of a quirk.

@@ -34,3 +34,14 @@ func TestALessonIsAddedToACopy(t *testing.T) {
 		t.Error(before, after)
 	}
 }
+
+func TestTheSwitchForEverythingStopsEachTarget(t *testing.T) {
+	all := target.State{Paused: &target.Decision{By: "ops"}}
+	if open, why := (target.State{Target: "acme"}).Under(all).Open(); open || why != "paused by ops" {
+		t.Error(open, why)
+	}
+	own := target.State{Target: "acme", Paused: &target.Decision{By: "her"}}
+	if open, why := own.Under(target.State{}).Open(); open || why != "paused by her" {
+		t.Error(open, why)
+	}
+}

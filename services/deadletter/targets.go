@@ -43,6 +43,11 @@ func (b *Board) Show(ctx context.Context, name string) (TargetView, error) {
 	} else if err != nil {
 		return TargetView{}, fmt.Errorf("read the state of %s: %w", name, err)
 	}
+	all, _, err := b.States.Get(ctx, target.Everything)
+	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+		return TargetView{}, fmt.Errorf("read the switch for all targets: %w", err)
+	}
+	state = state.Under(all)
 	v := TargetView{Target: name, Mode: mode, State: state}
 	v.Open, v.Reason = state.Open()
 	if mode != "live" {
@@ -54,9 +59,10 @@ func (b *Board) Show(ctx context.Context, name string) (TargetView, error) {
 	return v, nil
 }
 
-// Steer pauses, resumes or releases a target; the dispatchers follow at once.
+// Steer pauses, resumes or releases a target, or with target.Everything throws
+// the switch for all of them; the dispatchers follow at once.
 func (b *Board) Steer(ctx context.Context, name, action, by, reason string) (TargetView, error) {
-	if _, ok := b.Configured()[name]; !ok {
+	if _, ok := b.Configured()[name]; !ok && (name != target.Everything || action == "release") {
 		return TargetView{}, ErrUnknown
 	}
 	for range 10 {
@@ -74,6 +80,10 @@ func (b *Board) Steer(ctx context.Context, name, action, by, reason string) (Tar
 			state.Quarantined = nil
 		}
 		_, err = b.States.Put(ctx, name, state, rev)
+		if err == nil && name == target.Everything {
+			open, why := state.Open()
+			return TargetView{Target: name, Open: open, Reason: why, State: state}, nil
+		}
 		if err == nil {
 			return b.Show(ctx, name)
 		}

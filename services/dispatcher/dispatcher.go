@@ -123,6 +123,18 @@ func newMetrics(m *telemetry.Metrics) *metrics {
 	}
 }
 
+// errBudget: too much of what the target is asked are retries already.
+var errBudget = errors.New("the target's retry budget is used up")
+
+// down notes a failure, and tells whether the target now counts as down.
+func (t *worker) down() bool {
+	if !t.breaker.failure() {
+		return false
+	}
+	t.ramp.down()
+	return true
+}
+
 // maxFresh bounds how often one delivery starts again from a fresh read because
 // the account changed under it.
 const maxFresh = 3
@@ -144,6 +156,11 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 		return err
 	}
 	defer free()
+	leave, err := t.ramp.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for try := range maxFresh {
 		err = t.handle(ctx, c, try > 0)
 		if !fault.Is(err, fault.Changed) && !errors.Is(err, stream.ErrConflict) {
@@ -170,11 +187,24 @@ func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, f
 		p.cmd.Verify = true
 	}
 	before := p.account.Finished
+	if !p.retrying() {
+		p.budget.first()
+	} else if !p.budget.retry() {
+		return fault.Retry(p.jitter(overBudget), errBudget)
+	}
 	if err := p.attempt(ctx); err != nil {
 		return p.failed(ctx, err, before)
 	}
 	t.breaker.success()
+	t.ramp.success()
 	return p.succeeded(ctx, before)
+}
+
+// retrying tells whether the account's last attempt failed in a way that says
+// something of the target's health.
+func (p *pursuit) retrying() bool {
+	last := p.account.LastFailure
+	return last == fault.Transient.String() || last == fault.Unknown.String()
 }
 
 // immediate are the pauses before the retries inside one delivery.
@@ -197,7 +227,7 @@ func (p *pursuit) attempt(ctx context.Context) error {
 			return err
 		}
 		p.metrics.failures.Add(1, p.name, kind.String())
-		if p.breaker.failure() {
+		if p.down() || !p.budget.retry() {
 			return err
 		}
 		if sleep(ctx, p.jitter(pause)) != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -808,6 +810,89 @@ func TestALeaverWhoIsBackIsReadNoMore(t *testing.T) {
 		w.wait(time.Hour)
 		if calls := w.calls(); len(calls) != before {
 			w.Error(calls)
+		}
+	})
+}
+
+func TestTheSwitchForEverythingHoldsThroughARestart(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		rev, err := w.states.Put(w.Context(), target.Everything, target.State{Paused: &target.Decision{By: "ops"}}, 0)
+		must(t, err)
+		w.wait(5 * time.Second)
+		w.wish("ann", nil)
+		w.wait(time.Minute)
+		w.stop()
+		w.run("worker-1")
+		w.wait(time.Minute)
+		if calls := w.calls(); len(calls) > 0 {
+			w.Error("sent in spite of the switch", calls)
+		}
+		_, err = w.states.Put(w.Context(), target.Everything, target.State{}, rev)
+		must(t, err)
+		w.wait(5 * time.Second)
+		w.same([]string{"event1 applied create"}, w.outcomes())
+	})
+}
+
+// After an hour down, the load comes back one by one and not all at once.
+func TestATargetThatWasDownIsLoadedSlowly(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "500", Count: 20})
+		under, most := 0, 0
+		var mu sync.Mutex
+		var peaks []int // of requests under way, as each command's first request arrives
+		w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+			mu.Lock()
+			under++
+			most = max(most, under)
+			peaks = append(peaks, under)
+			mu.Unlock()
+			timer := time.NewTimer(100 * time.Millisecond)
+			<-timer.C
+			next.ServeHTTP(out, r)
+			mu.Lock()
+			under--
+			mu.Unlock()
+		})
+		for i := range 30 {
+			w.wish(fmt.Sprint("person", i), nil)
+		}
+		w.wait(10 * time.Minute)
+		if n := len(w.acme.Resources(scim.Users)); n != 30 {
+			w.Errorf("%d accounts", n)
+		}
+		// The faults are used up: what follows is the recovery.
+		mu.Lock()
+		defer mu.Unlock()
+		after := peaks[20:]
+		if after[0] != 1 || after[1] != 1 || after[2] > 2 || slices.Max(after) < 4 {
+			w.Error("the load came back as", after)
+		}
+	})
+}
+
+func TestRetriesAreATenthOfWhatATargetIsAsked(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		// Every other POST fails; the breaker, which counts failures in a row, stays shut.
+		w.acme.Inject(simulator.Fault{Name: "500", Method: "POST", Chance: 0.5})
+		for i := range 400 {
+			w.wish(fmt.Sprint("person", i), nil)
+		}
+		w.wait(20 * time.Second)
+		posts := 0
+		for _, r := range w.acme.Requests() {
+			if r.Method == http.MethodPost {
+				posts++
+			}
+		}
+		// 400 first attempts allow 40 retries, 20 from the start, and half a one a second.
+		if posts > 400+40+20+10+5 {
+			w.Errorf("%d POSTs for 400 people", posts)
+		}
+		w.acme.Heal()
+		w.wait(30 * time.Minute)
+		if n := len(w.acme.Resources(scim.Users)); n != 400 {
+			w.Errorf("%d accounts", n)
 		}
 	})
 }

@@ -14,9 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// down is the pause of a command whose target is not open; nothing is fetched
+// whileDown is the pause of a command whose target is not open; nothing is fetched
 // meanwhile, so it costs nothing to look again soon.
-const down = 10 * time.Second
+const whileDown = 10 * time.Second
 
 // failed decides, in one place, what a failure means for the command:
 //
@@ -94,7 +94,7 @@ func (p *pursuit) refused(ctx context.Context, err error, before uint64) error {
 	case fault.Is(control, fault.TargetDown):
 		p.quarantine(ctx, control)
 	}
-	return p.later(ctx, err, down)
+	return p.later(ctx, err, whileDown)
 }
 
 // backOff counts the attempt, unless the target as a whole is down, and sends
@@ -103,8 +103,8 @@ func (p *pursuit) backOff(ctx context.Context, err error, before uint64) error {
 	if fault.Pause(err) > 0 {
 		return p.later(ctx, err, fault.Pause(err))
 	}
-	if p.breaker.failure() {
-		return p.later(ctx, err, p.jitter(down))
+	if p.down() {
+		return p.later(ctx, err, p.jitter(whileDown))
 	}
 	if p.account.FirstFailure.IsZero() {
 		p.account.FirstFailure = time.Now().UTC()

@@ -174,7 +174,7 @@ func (s *Service) worker(name string, t Target) *worker {
 	return &worker{
 		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
-		vigil:  newVigil(),
+		vigil: newVigil(), budget: newBudget(), ramp: newRamp(t.Concurrency),
 		guards: &guards{target: name, windows: o.Windows, census: newCensus(), limits: t.Settings.Guard},
 		newest: o.Newest, jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
 	}
@@ -183,13 +183,9 @@ func (s *Service) worker(name string, t Target) *worker {
 // run works the three lanes, the probe and the watch of one target.
 func (t *worker) run(ctx context.Context, o Options, concurrency int) error {
 	group := app.NewGroup(ctx)
-	group.Go("watch "+t.name, func(ctx context.Context) error {
-		return o.States.Watch(ctx, t.name, func(key string, value *target.State, _ uint64) {
-			if key == t.name && value != nil {
-				t.states.seen(*value)
-			}
-		})
-	})
+	for key, seen := range map[string]func(target.State){t.name: t.states.seen, target.Everything: t.states.seenEverything} {
+		group.Go("watch "+key+" for "+t.name, func(ctx context.Context) error { return o.watch(ctx, key, seen, t.states.read) })
+	}
 	group.Go("probe "+t.name, t.Probe)
 	group.Go("confirm "+t.name, t.Confirm)
 	group.Go("references "+t.name, func(ctx context.Context) error { return t.follow(ctx, o.Accounts) })
@@ -203,6 +199,22 @@ func (t *worker) run(ctx context.Context, o Options, concurrency int) error {
 	}
 	group.Go("router "+t.name, router.Run)
 	return group.Wait()
+}
+
+// watch brings one state and its changes; read is called once all that was there
+// has come.
+func (o Options) watch(ctx context.Context, key string, seen func(target.State), read func()) error {
+	once := sync.OnceFunc(read)
+	return o.States.Watch(ctx, key, func(at string, value *target.State, _ uint64) {
+		switch {
+		case at == "":
+			once()
+		case at == key && value != nil:
+			seen(*value)
+		case at == key:
+			seen(target.State{Target: key})
+		}
+	})
 }
 
 // shares divides a target's concurrency: a quarter, at least one, is kept for
@@ -258,6 +270,8 @@ type worker struct {
 	breaker  *breaker
 	guards   *guards
 	vigil    *vigil
+	budget   *budget
+	ramp     *ramp
 	newest   Newest
 	jitter   func(time.Duration) time.Duration
 	log      *slog.Logger

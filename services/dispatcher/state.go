@@ -25,18 +25,20 @@ type states struct {
 	bucket  States
 	mu      sync.Mutex
 	state   target.State
+	all     target.State  // of everything: the switch that stops all targets
+	unread  int           // watches that have not shown yet what was there
 	changed chan struct{} // closed and renewed at every change
 }
 
 func newStates(bucket States, name string) *states {
-	return &states{bucket: bucket, state: target.State{Target: name}, changed: make(chan struct{})}
+	return &states{bucket: bucket, state: target.State{Target: name}, unread: 2, changed: make(chan struct{})}
 }
 
 // current gives the state, and a channel that is closed when it changes.
 func (s *states) current() (target.State, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state, s.changed
+	return s.state.Under(s.all), s.changed
 }
 
 // seen takes over a state that the watch brought.
@@ -46,6 +48,31 @@ func (s *states) seen(state target.State) {
 	s.state = state
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// seenEverything takes over the switch for all targets.
+func (s *states) seenEverything(all target.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = all
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// read notes that one of the two watches has shown what was there.
+func (s *states) read() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = max(s.unread-1, 0)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// known tells whether a switch that was thrown before we started would be known.
+func (s *states) known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unread == 0
 }
 
 // edit changes the stored state by compare-and-swap.
@@ -80,6 +107,7 @@ func (t *worker) quarantine(ctx context.Context, why error) {
 		status = said.Status
 	}
 	t.breaker.trip()
+	t.ramp.down()
 	err := t.states.edit(ctx, func(s target.State) target.State {
 		if s.Quarantined == nil {
 			s.Quarantined = &target.Quarantine{
@@ -117,7 +145,7 @@ func (t *worker) Admit(ctx context.Context) error {
 		state, changed := t.states.current()
 		isDown, _, closed, _ := t.breaker.state()
 		ok, _ := state.Open()
-		if ok && !isDown {
+		if ok && !isDown && t.states.known() {
 			t.metrics.open.Set(1, t.name)
 			return nil
 		}

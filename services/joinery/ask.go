@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/target"
 	"github.com/joinery/joinery/services/deadletter"
 	"github.com/spf13/cobra"
 )
@@ -198,15 +199,36 @@ func (t *terminal) targets() *cobra.Command {
 }
 
 func (t *terminal) steer(console func() *client, action, short string) *cobra.Command {
-	c := &cobra.Command{Use: action + " TARGET", Short: short, Args: exactly(1, "the name of one target")}
+	c := &cobra.Command{Use: action + " TARGET", Short: short}
 	reason := c.Flags().String("reason", "", "why, for the record")
+	all := new(bool)
+	if action != "release" {
+		c.Use = action + " TARGET | --all"
+		all = c.Flags().Bool("all", false, "all targets at once, also those that are configured later")
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if *all {
+			return exactly(0, "no target beside --all")(c, args)
+		}
+		return exactly(1, "the name of one target")(c, args)
+	}
 	c.RunE = func(c *cobra.Command, args []string) error {
+		name := target.Everything
+		if !*all {
+			name = args[0]
+		}
 		var v deadletter.TargetView
 		body := map[string]any{"by": whoami(), "reason": *reason}
-		if err := console().post(c.Context(), "/targets/"+escape(args[0])+"/"+action, body, &v); err != nil {
+		if err := console().post(c.Context(), "/targets/"+escape(name)+"/"+action, body, &v); err != nil {
 			return err
 		}
-		return t.print(v, func(w io.Writer) { writeTargets(w, v) })
+		var views []deadletter.TargetView
+		if !*all {
+			views = append(views, v)
+		} else if err := console().get(c.Context(), "/targets", &views); err != nil {
+			return err
+		}
+		return t.print(views, func(w io.Writer) { writeTargets(w, views...) })
 	}
 	return c
 }

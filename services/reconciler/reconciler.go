@@ -248,15 +248,25 @@ func (s *Service) closed(ctx context.Context, name string) (string, error) {
 	if s.States == nil {
 		return "", nil
 	}
-	state, _, err := s.States.Get(ctx, name)
-	if errors.Is(err, stream.ErrNotFound) {
-		return "", nil
-	}
+	state, err := s.state(ctx, name)
 	if err != nil {
-		return "", fmt.Errorf("read the state of %s: %w", name, err)
+		return "", err
 	}
-	_, why := state.Open()
+	all, err := s.state(ctx, target.Everything)
+	if err != nil {
+		return "", err
+	}
+	_, why := state.Under(all).Open()
 	return why, nil
+}
+
+// state reads what stands against a target.
+func (s *Service) state(ctx context.Context, name string) (target.State, error) {
+	state, _, err := s.States.Get(ctx, name)
+	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+		return state, fmt.Errorf("read the state of %s: %w", name, err)
+	}
+	return state, nil
 }
 
 // report is the one wide log line of a run, and its numbers. Only a run that

@@ -1,0 +1,117 @@
+package dispatcher
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// The retry budget of a target: retries are at most a tenth of first attempts,
+// and a few a minute however little there is to do. A target in trouble is not
+// finished off by those who ask it again and again.
+const (
+	retryShare = 0.1
+	retryFloor = 0.5 // a second
+	retryBurst = 20
+)
+
+// budget counts what may be retried.
+type budget struct {
+	mu     sync.Mutex
+	tokens float64
+	filled time.Time
+}
+
+func newBudget() *budget { return &budget{tokens: retryBurst, filled: time.Now()} }
+
+// first notes a first attempt.
+func (b *budget) first() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens = min(b.tokens+retryShare, retryBurst)
+}
+
+// retry takes leave for one retry.
+func (b *budget) retry() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.tokens = min(b.tokens+now.Sub(b.filled).Seconds()*retryFloor, retryBurst)
+	b.filled = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// overBudget is the pause of a retry that the budget does not allow.
+const overBudget = 10 * time.Second
+
+// ramp lets a target that was down have its load back step by step: one command
+// at a time, one more with each that succeeds, until there is no bound.
+//
+//	no bound ──down──▶ 1 ──success──▶ 2 ──success──▶ … ──▶ full: no bound
+type ramp struct {
+	full    int
+	mu      sync.Mutex
+	allowed int
+	under   int
+	freed   chan struct{} // closed and renewed when a place may be free
+}
+
+func newRamp(full int) *ramp {
+	return &ramp{full: full, allowed: math.MaxInt, freed: make(chan struct{})}
+}
+
+// enter waits for a place, and gives the function that leaves it.
+func (r *ramp) enter(ctx context.Context) (leave func(), err error) {
+	for {
+		r.mu.Lock()
+		freed := r.freed
+		if r.under < r.allowed {
+			r.under++
+			r.mu.Unlock()
+			return r.leave, nil
+		}
+		r.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (r *ramp) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.under--
+	r.wake()
+}
+
+// down starts again from one.
+func (r *ramp) down() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.allowed = 1
+}
+
+// success lets one more in at a time.
+func (r *ramp) success() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.allowed == math.MaxInt {
+		return
+	}
+	if r.allowed++; r.allowed >= r.full {
+		r.allowed = math.MaxInt
+	}
+	r.wake()
+}
+
+func (r *ramp) wake() {
+	close(r.freed)
+	r.freed = make(chan struct{})
+}
