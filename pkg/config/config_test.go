@@ -130,7 +130,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 		Ingest:    Ingest{Listen: ":8080"},
 		Alerts: Alerts{Webhooks: []Webhook{
 			{URL: "https://alerts.example/joinery", Secret: Secret{Env: "ALERT_SECRET"}}, {From: Secret{Env: "ALERT_URL"}},
-		}},
+		}, Objective: 15 * time.Minute},
 	}
 	if diff := cmp.Diff(wantJoinery, f.Joinery, plainly); diff != "" {
 		t.Error(diff)
@@ -219,6 +219,7 @@ func TestEmptyFolderHasDefaults(t *testing.T) {
 	want := Joinery{
 		Broker: Broker{Durability: "always", Replicas: 1}, Telemetry: Telemetry{LogLevel: "info"},
 		Console: Console{Listen: ":8081"}, Ingest: Ingest{Listen: ":8080"},
+		Alerts: Alerts{Objective: 15 * time.Minute},
 	}
 	if diff := cmp.Diff(want, f.Joinery, plainly); diff != "" {
 		t.Error(diff)

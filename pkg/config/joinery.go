@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Joinery is joinery.yaml: what the services work with, whatever the sources
 // and targets are. All of it has defaults.
@@ -47,7 +50,8 @@ type Ingest struct {
 
 // Alerts is who is told when something needs a person.
 type Alerts struct {
-	Webhooks []Webhook `yaml:"webhooks" max:"16" doc:"Each alert is posted to each of these."`
+	Webhooks  []Webhook     `yaml:"webhooks" max:"16" doc:"Each alert is posted to each of these."`
+	Objective time.Duration `yaml:"objective" default:"15m" min:"1m" max:"168h" doc:"How long an accepted event or a command may be without an outcome before people are told."`
 }
 
 // Webhook is one receiver of alerts.

@@ -92,6 +92,11 @@ const (
 // answers: the last moments may be missing. An error ends the scan; without one
 // nothing was left out.
 func (c *Conn) Scan(ctx context.Context, stream, subject string) iter.Seq2[Stored, error] {
+	return c.ScanFrom(ctx, stream, subject, 1)
+}
+
+// ScanFrom is Scan from a sequence on.
+func (c *Conn) ScanFrom(ctx context.Context, stream, subject string, from uint64) iter.Seq2[Stored, error] {
 	return func(yield func(Stored, error) bool) {
 		s, err := c.js.Stream(ctx, stream)
 		if err != nil {
@@ -99,7 +104,7 @@ func (c *Conn) Scan(ctx context.Context, stream, subject string) iter.Seq2[Store
 			return
 		}
 		end := s.CachedInfo().State.LastSeq
-		for next := uint64(1); next <= end; {
+		for next := from; next <= end; {
 			batch, err := c.batch(ctx, stream, subject, next)
 			for _, raw := range batch {
 				if raw.Sequence > end || !yield(stored(stream, raw), nil) {

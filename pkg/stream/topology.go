@@ -27,6 +27,7 @@ const (
 	Guards     = "GUARDS"
 	Cases      = "CASES"
 	Runs       = "RUNS"
+	Books      = "BOOKS"
 )
 
 // The lanes of a target, most urgent first.
@@ -166,6 +167,7 @@ func Design(targets []string, replicas int) Topology {
 			{Guards, 1, "what the guards let through and hold"},
 			{Cases, 5, "cases on the review desk"},
 			{Runs, 1, "reconciliation runs"},
+			{Books, 1, "how far outcomes have been compared, and which are missing"},
 		},
 	}
 	for _, target := range targets {

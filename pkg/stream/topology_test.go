@@ -42,7 +42,7 @@ func TestAppliedDesignLosesNothing(t *testing.T) {
 		"LIFECYCLE": ledger(-1, "2160h0m0s"), "COMMANDS": ledger(1, "0s"),
 		"OUTCOMES": ledger(-1, "9600h0m0s"), "DEADLETTER": ledger(-1, "0s"),
 		"ADVISORIES":    {"Limits", "DiscardOld", "File", false, false, -1, "168h0m0s"},
-		"KV_IDENTITIES": bucket(1), "KV_ACCOUNTS": bucket(1), "KV_TARGETS": bucket(5), "KV_GUARDS": bucket(1),
+		"KV_IDENTITIES": bucket(1), "KV_ACCOUNTS": bucket(1), "KV_TARGETS": bucket(5), "KV_GUARDS": bucket(1), "KV_BOOKS": bucket(1),
 		"KV_CASES": bucket(5), "KV_RUNS": bucket(1),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

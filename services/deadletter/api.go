@@ -22,6 +22,8 @@ type API struct {
 	Library *Library
 	Board   *Board
 	Runs    Runs
+	// Accountant compares what was accepted with how it ended.
+	Accountant *Accountant
 	// Topology gives the streams and consumers as applied.
 	Topology func(ctx context.Context) (any, error)
 	// EventID gives Joinery's id of a source's event.
@@ -75,6 +77,8 @@ func (a *API) routes() map[string]handler {
 		"POST /api/v1/targets/{target}/runs":      a.requestRun,
 		"GET /api/v1/targets/{target}/runs":       a.listRuns,
 		"GET /api/v1/targets/{target}/runs/{run}": a.showRun,
+		"GET /api/v1/audit":                       a.audit,
+		"GET /api/v1/leavers":                     a.listLeavers,
 		"GET /api/v1/topology":                    a.topology,
 	}
 }
@@ -292,3 +296,7 @@ func (a *API) showRun(r *http.Request) (any, error) {
 }
 
 func (a *API) topology(r *http.Request) (any, error) { return a.Topology(r.Context()) }
+
+func (a *API) audit(r *http.Request) (any, error) { return a.Accountant.Sweep(r.Context()) }
+
+func (a *API) listLeavers(r *http.Request) (any, error) { return a.Library.Leavers(r.Context()) }

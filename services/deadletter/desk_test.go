@@ -139,6 +139,9 @@ func open(t *testing.T, token string) *office {
 	}}
 	o.desk = deadletter.NewDesk(o.cases, o.identities, o.post, tel)
 	api := &deadletter.API{
+		Accountant: (&deadletter.Accountant{
+			Journal: &journal{entries: map[string][]stream.Stored{}}, Books: shelf[deadletter.Book]{}, Targets: func() []string { return nil },
+		}).Meter(tel.Metrics),
 		Desk: o.desk, Log: tel.Log, Runs: noRuns{}, EventID: func(source, id string) string { return source + id },
 		Library: &deadletter.Library{
 			Identities: o.identities, Accounts: shelf[identity.Account]{"acme." + ann: {Target: "acme", Identity: ann, RemoteID: "7"}},

@@ -59,6 +59,24 @@ func (b *Board) Show(ctx context.Context, name string) (TargetView, error) {
 	return v, nil
 }
 
+// Closed says why a target takes no commands now, or "".
+func (b *Board) Closed(ctx context.Context, name string) string {
+	mode, ok := b.Configured()[name]
+	if !ok {
+		return "the target is not configured any more"
+	}
+	if mode != "live" {
+		return "mode " + mode
+	}
+	state, _, err := b.States.Get(ctx, name)
+	all, _, errAll := b.States.Get(ctx, target.Everything)
+	if (err != nil && !errors.Is(err, stream.ErrNotFound)) || (errAll != nil && !errors.Is(errAll, stream.ErrNotFound)) {
+		return ""
+	}
+	_, why := state.Under(all).Open()
+	return why
+}
+
 // Steer pauses, resumes or releases a target, or with target.Everything throws
 // the switch for all of them; the dispatchers follow at once.
 func (b *Board) Steer(ctx context.Context, name, action, by, reason string) (TargetView, error) {

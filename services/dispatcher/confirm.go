@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/joinery/joinery/pkg/alert"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/scim"
@@ -169,6 +170,7 @@ func (t *worker) confirmAgain(ctx context.Context, id string) error {
 	}
 	account.UpdatedAt = time.Now().UTC()
 	if active {
+		t.raise(ctx, alert.Unconfirmed, t.name, t.name+" shows somebody active again who left; the account is disabled again; see: joinery leavers")
 		if err := t.leaveAgain(ctx, account); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/joinery/joinery/pkg/alert"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
@@ -169,6 +170,7 @@ func (p *pursuit) hold(ctx context.Context, err error, before uint64) error {
 			return fmt.Errorf("hold a command: %w", err)
 		}
 		o.CaseId, p.account.Case = d.GetId(), d.GetId()
+		p.raise(ctx, alert.Held, p.account.Batch, "a guard holds changes of "+p.name+" for a person; see: joinery deadletter batches")
 		p.metrics.held.Add(1, p.name, guardSource(p.cmd))
 	}
 	if err := p.finish(ctx, o); err != nil {

@@ -68,6 +68,8 @@ type Options struct {
 	// exceed the longest time that a request can take.
 	Lease     time.Duration
 	Telemetry *telemetry.Telemetry
+	// Raise tells people that something needs them; nil tells nobody.
+	Raise func(ctx context.Context, kind, subject, summary string)
 	// Jitter spreads pauses; nil means at random over the upper half.
 	Jitter func(time.Duration) time.Duration
 }
@@ -89,6 +91,9 @@ func New(o Options) *Service {
 	}
 	if o.Jitter == nil {
 		o.Jitter = jitter
+	}
+	if o.Raise == nil {
+		o.Raise = func(context.Context, string, string, string) {}
 	}
 	return &Service{
 		options: o, metrics: newMetrics(o.Telemetry.Metrics), changed: make(chan struct{}, 1),
@@ -176,7 +181,7 @@ func (s *Service) worker(name string, t Target) *worker {
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
 		vigil: newVigil(), budget: newBudget(), ramp: newRamp(t.Concurrency),
 		guards: &guards{target: name, windows: o.Windows, census: newCensus(), limits: t.Settings.Guard},
-		newest: o.Newest, jitter: o.Jitter, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
+		newest: o.Newest, jitter: o.Jitter, raise: o.Raise, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
 	}
 }
 
@@ -277,6 +282,7 @@ type worker struct {
 	log      *slog.Logger
 	tracer   trace.Tracer
 	metrics  *metrics
+	raise    func(ctx context.Context, kind, subject, summary string)
 	life     context.Context // ends when the worker is told to stop
 }
 

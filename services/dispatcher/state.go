@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/joinery/joinery/pkg/alert"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/stream"
@@ -117,6 +118,7 @@ func (t *worker) quarantine(ctx context.Context, why error) {
 		return s
 	})
 	t.metrics.open.Set(0, t.name)
+	t.raise(ctx, alert.Quarantined, t.name, fmt.Sprintf("%s refuses Joinery (status %d): its commands wait; see: joinery targets show %s", t.name, status, t.name))
 	t.log.ErrorContext(ctx, "target quarantined", "target", t.name, "status", status, "reason", why.Error(), "stored", err == nil)
 }
 
@@ -197,5 +199,6 @@ func (t *worker) probe(ctx context.Context) {
 		s.Quarantined = nil
 		return s
 	})
+	t.raise(ctx, alert.Released, t.name, t.name+" answers again: its commands go on")
 	t.log.InfoContext(ctx, "target released by a succeeding probe", "target", t.name, "stored", err == nil)
 }

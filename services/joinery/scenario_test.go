@@ -230,6 +230,11 @@ func isClosed(c chan struct{}) bool {
 // stop collects what the broker holds, then ends the services.
 func (s *scene) stop() {
 	s.tail = map[string]string{"outcomes": s.outcomes(), "cases": s.cases()}
+	var book deadletter.Book
+	check(s, json.Unmarshal(s.request("deadletter", "GET", "/api/v1/audit", "", "", http.StatusOK), &book))
+	for _, gap := range book.Gaps {
+		s.Errorf("no outcome for %+v", gap) // invariant 14
+	}
 	s.halt()
 }
 

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/joinery/joinery/pkg/alert"
 	"github.com/joinery/joinery/pkg/app"
 	"github.com/joinery/joinery/pkg/config"
 	"github.com/joinery/joinery/pkg/rate"
@@ -54,6 +55,8 @@ type Base struct {
 	limiter   *redisrate.Limiter
 	telemetry *telemetry.Telemetry
 	outbox    wire.Outbox
+	bell      *alert.Bell
+	silence   func() // ends the bell
 }
 
 // Open connects, checks that the broker keeps its word, and applies the
@@ -69,12 +72,41 @@ func Open(ctx context.Context, o Options) (*Base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start telemetry: %w", err)
 	}
-	b := &Base{options: o, telemetry: tel}
+	b := &Base{options: o, telemetry: tel, bell: alert.New(tel.Log, o.Transport)}
 	b.folder.Store(o.Folder)
+	b.ring(ctx)
 	if err := b.connect(ctx); err != nil {
 		return nil, errors.Join(err, b.Close(ctx))
 	}
 	return b, nil
+}
+
+// ring lets alerts go out until Close.
+func (b *Base) ring(ctx context.Context) {
+	b.bell.Configure(receivers(b.folder.Load()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = b.bell.Run(ctx) // ends with ctx only
+	}()
+	b.silence = func() { cancel(); <-done }
+}
+
+// receivers are who is told.
+func receivers(folder *config.Folder) []alert.Receiver {
+	var out []alert.Receiver
+	for _, w := range folder.Joinery.Alerts.Webhooks {
+		r := alert.Receiver{URL: func() (string, error) { return w.URL, nil }}
+		if w.From.IsSet() {
+			r.URL = w.From.Read
+		}
+		if w.Secret.IsSet() {
+			r.Secret = w.Secret.Read
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func level(name string) slog.Level {
@@ -101,6 +133,11 @@ func (b *Base) connect(ctx context.Context) (err error) {
 	}
 	limiter := b.options.Limiter
 	limiter.Log = b.telemetry.Log
+	limiter.Down = func(why error) {
+		if why != nil {
+			b.bell.Raise(ctx, alert.Limiter, b.options.Worker, "Redis is away: this replica keeps to its share of each target's rate")
+		}
+	}
 	if limiter.Addr == "" {
 		b.limiter = redisrate.NewLocal(limiter)
 	} else if b.limiter, err = redisrate.New(limiter); err != nil {
@@ -132,6 +169,7 @@ func (b *Base) Ready(ctx context.Context) error { return b.conn.Ready(ctx) }
 // Close ends the connections and flushes telemetry.
 func (b *Base) Close(ctx context.Context) error {
 	var errs []error
+	b.silence()
 	if b.limiter != nil {
 		errs = append(errs, b.limiter.Close())
 	}
@@ -175,6 +213,7 @@ func (b *Base) Reconfigure(ctx context.Context, folder *config.Folder, parts []*
 		return err
 	}
 	b.folder.Store(folder)
+	b.bell.Configure(receivers(folder))
 	for _, p := range parts {
 		if err := p.Configure(ctx, folder); err != nil {
 			return fmt.Errorf("configure %s: %w", p.Name, err)

@@ -148,7 +148,7 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 	}
 	s := dispatcher.New(dispatcher.Options{
 		Lanes: b.conn, Accounts: accounts, States: states, Windows: windows, Outbox: b.outbox, Pauser: b.limiter,
-		Newest: wire.NewestCommand(b.conn),
+		Newest: wire.NewestCommand(b.conn), Raise: b.bell.Raise,
 		Worker: b.options.Worker, Telemetry: b.telemetry, Jitter: b.options.Jitter,
 	})
 	configure := func(_ context.Context, folder *config.Folder) error {
@@ -291,7 +291,12 @@ func Deadletter(ctx context.Context, b *Base) (*Part, error) {
 	outcomes := b.conn.Subscriber(stream.SubscriberOptions{Stream: stream.Outcomes, Durable: "desk-outcomes", Concurrency: 32, Key: subjectKey})
 	return &Part{
 		Name: "deadletter", Handler: api.Handler(),
-		Run:       func(ctx context.Context) error { return desk.Run(ctx, letters, outcomes) },
+		Run: func(ctx context.Context) error {
+			group := app.NewGroup(ctx)
+			group.Go("desk", func(ctx context.Context) error { return desk.Run(ctx, letters, outcomes) })
+			group.Go("accountant", api.Accountant.Run)
+			return group.Wait()
+		},
 		Configure: func(context.Context, *config.Folder) error { return nil }, // it reads the folder in force
 	}, nil
 }
@@ -311,13 +316,24 @@ func console(ctx context.Context, b *Base, desk *deadletter.Desk, cases *stream.
 	if err != nil {
 		return nil, err
 	}
+	books, err := stream.OpenBucket[deadletter.Book](ctx, b.conn, stream.Books)
+	if err != nil {
+		return nil, err
+	}
+	board := &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Waiting: b.waiting}
+	accountant := &deadletter.Accountant{
+		Journal: b.conn, Books: books, Closed: board.Closed, Log: b.telemetry.Log, Raise: b.bell.Raise,
+		Targets:   func() []string { return slices.Sorted(maps.Keys(b.folder.Load().Targets)) },
+		Objective: b.folder.Load().Joinery.Alerts.Objective,
+	}
 	api := &deadletter.API{
-		Desk: desk, EventID: event.IDOf, Log: b.telemetry.Log, Runs: runBoard{runs},
+		Accountant: accountant.Meter(b.telemetry.Metrics),
+		Desk:       desk, EventID: event.IDOf, Log: b.telemetry.Log, Runs: runBoard{runs},
 		Library: &deadletter.Library{
 			Identities: identities, Accounts: accounts, Cases: cases, Streams: b.conn,
 			Targets: func() []string { return slices.Sorted(maps.Keys(b.folder.Load().Targets)) },
 		},
-		Board:    &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Waiting: b.waiting},
+		Board:    board,
 		Topology: func(ctx context.Context) (any, error) { return b.conn.Inspect(ctx) },
 	}
 	if token := b.folder.Load().Joinery.Console.Token; token.IsSet() {

@@ -1,0 +1,273 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/joinery/joinery/pkg/alert"
+	"github.com/joinery/joinery/pkg/stream"
+	"github.com/joinery/joinery/pkg/telemetry"
+	"github.com/joinery/joinery/pkg/wire"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+)
+
+// Journal reads what was accepted, asked for and recorded.
+type Journal interface {
+	Last(ctx context.Context, streamName, subject string) (stream.Stored, error)
+	ScanFrom(ctx context.Context, streamName, subject string, from uint64) iter.Seq2[stream.Stored, error]
+}
+
+// Book is how far the accountant has come; the value of bucket BOOKS.
+type Book struct {
+	// Lifecycle and Commands are the sequences up to which all is settled or
+	// stands in Gaps.
+	Lifecycle uint64 `json:"lifecycle"`
+	Commands  uint64 `json:"commands"`
+	// Events and Orders count what was compared since the beginning.
+	Events uint64 `json:"events"`
+	Orders uint64 `json:"orders"`
+	// Gaps have no outcome yet.
+	Gaps []Gap     `json:"gaps"`
+	At   time.Time `json:"at,omitzero"`
+}
+
+// Gap is something that was accepted and has no recorded outcome yet.
+type Gap struct {
+	Event    string    `json:"event"`
+	Identity string    `json:"identity"`
+	Target   string    `json:"target,omitempty"` // "" where the mapper owes the outcome
+	Since    time.Time `json:"since"`
+	// Why says what is known of the reason: the target is paused, or quarantined.
+	Why string `json:"why,omitempty"`
+	// Overdue tells that it is older than the objective.
+	Overdue bool `json:"overdue"`
+}
+
+// Accountant compares every accepted event and every command with the outcomes,
+// and raises the alarm where one is missing for longer than the objective.
+type Accountant struct {
+	Journal Journal
+	Books   Store[Book]
+	// Targets are those that are configured.
+	Targets func() []string
+	// Closed says why a target takes no commands now, or "".
+	Closed func(ctx context.Context, target string) string
+	// Objective is how long an outcome may take.
+	Objective time.Duration
+	// Raise tells people; nil tells nobody.
+	Raise func(ctx context.Context, kind, subject, summary string)
+	Log   *slog.Logger
+
+	overdue *telemetry.Gauge
+	checked *telemetry.Counter
+}
+
+const (
+	bookKey = "accountant"
+	// young is what is not looked at yet: most outcomes come within seconds.
+	young = 10 * time.Second
+	// sweepEvery is the pause between two comparisons.
+	sweepEvery = 30 * time.Second
+	// maxGaps bounds what is kept open; beyond it the books wait where they are,
+	// and the alarm has long been raised.
+	maxGaps = 5000
+	// sweepMost bounds how much one comparison reads, so that it is stored now and then.
+	sweepMost = 20_000
+)
+
+// Meter registers the accountant's metrics.
+func (a *Accountant) Meter(m *telemetry.Metrics) *Accountant {
+	a.overdue = m.Gauge("joinery_outcomes_overdue",
+		"Accepted events (target mapper) and commands without an outcome for longer than the objective.", "target")
+	a.checked = m.Counter("joinery_outcomes_compared_total", "Events and commands compared with their outcomes.", "kind")
+	return a
+}
+
+// Run compares until ctx ends. Several replicas may run it: the books are kept
+// by compare-and-swap, and who loses begins again from what the other found.
+func (a *Accountant) Run(ctx context.Context) error {
+	timer := time.NewTimer(sweepEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		if _, err := a.Sweep(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, stream.ErrConflict) {
+			a.Log.WarnContext(ctx, "outcomes not compared", "error", err)
+		}
+		timer.Reset(sweepEvery)
+	}
+}
+
+// Sweep compares what is new, and what was open, and stores the books.
+func (a *Accountant) Sweep(ctx context.Context) (Book, error) {
+	book, rev, err := a.Books.Get(ctx, bookKey)
+	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+		return book, fmt.Errorf("read the books: %w", err)
+	}
+	before := time.Now().Add(-young)
+	open := map[Gap]bool{}
+	for _, gap := range book.Gaps {
+		gap.Why, gap.Overdue = "", false
+		missing, err := a.missing(ctx, gap)
+		if err != nil {
+			return book, err
+		}
+		for _, g := range missing {
+			open[g] = true
+		}
+	}
+	if err := a.events(ctx, &book, before, open); err != nil {
+		return book, err
+	}
+	if err := a.commands(ctx, &book, before, open); err != nil {
+		return book, err
+	}
+	a.close(ctx, &book, open)
+	if _, err := a.Books.Put(ctx, bookKey, book, rev); err != nil {
+		return book, fmt.Errorf("store the books: %w", err)
+	}
+	a.tell(ctx, book)
+	return book, nil
+}
+
+// events compares accepted events that are old enough.
+func (a *Accountant) events(ctx context.Context, book *Book, before time.Time, open map[Gap]bool) error {
+	n := 0
+	for stored, err := range a.Journal.ScanFrom(ctx, stream.Lifecycle, "joinery.lifecycle.>", book.Lifecycle+1) {
+		if err != nil {
+			return fmt.Errorf("read accepted events: %w", err)
+		}
+		if n++; stored.Time.After(before) || len(open) >= maxGaps || n > sweepMost {
+			return nil
+		}
+		missing, err := a.missing(ctx, Gap{
+			Event: stream.Token(stored.Subject, 4), Identity: stream.Token(stored.Subject, 3), Since: stored.Time.UTC(),
+		})
+		if err != nil {
+			return err
+		}
+		for _, g := range missing {
+			open[g] = true
+		}
+		book.Lifecycle = stored.Sequence
+		book.Events++
+		a.checked.Add(1, "event")
+	}
+	return nil
+}
+
+// commands compares commands that are old enough, whatever asked for them.
+func (a *Accountant) commands(ctx context.Context, book *Book, before time.Time, open map[Gap]bool) error {
+	n := 0
+	for stored, err := range a.Journal.ScanFrom(ctx, stream.Commands, "joinery.command.>", book.Commands+1) {
+		if err != nil {
+			return fmt.Errorf("read commands: %w", err)
+		}
+		if n++; stored.Time.After(before) || len(open) >= maxGaps || n > sweepMost {
+			return nil
+		}
+		var c joineryv1.ProvisioningCommand
+		if _, err := wire.Decode(stored.Message, &c); err == nil && c.GetEventId() != "" {
+			missing, err := a.missing(ctx, Gap{Event: c.GetEventId(), Identity: c.GetIdentity(), Target: c.GetTarget(), Since: stored.Time.UTC()})
+			if err != nil {
+				return err
+			}
+			for _, g := range missing {
+				open[g] = true
+			}
+		}
+		book.Commands = stored.Sequence
+		book.Orders++
+		a.checked.Add(1, "command")
+	}
+	return nil
+}
+
+// missing is what has no outcome: the gap itself, or where the mapper's outcome
+// is there, the commands that it names.
+func (a *Accountant) missing(ctx context.Context, g Gap) ([]Gap, error) {
+	o, err := a.outcome(ctx, g)
+	if errors.Is(err, stream.ErrNotFound) {
+		return []Gap{g}, nil
+	}
+	if err != nil || g.Target != "" {
+		return nil, err
+	}
+	var out []Gap
+	for _, command := range o.GetCommands() {
+		target, _, _ := strings.Cut(command, ":")
+		one := Gap{Event: g.Event, Identity: g.Identity, Target: target, Since: g.Since}
+		if _, err := a.outcome(ctx, one); errors.Is(err, stream.ErrNotFound) {
+			out = append(out, one)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (a *Accountant) outcome(ctx context.Context, g Gap) (*joineryv1.Outcome, error) {
+	o := &joineryv1.Outcome{Target: g.Target, Identity: g.Identity, EventId: g.Event}
+	stored, err := a.Journal.Last(ctx, stream.Outcomes, wire.OutcomeSubject(o))
+	if err != nil {
+		return nil, fmt.Errorf("read an outcome: %w", err)
+	}
+	if _, err := wire.Decode(stored.Message, o); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// close brings the open gaps into the book, oldest first, with what is known of them.
+func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) {
+	now := time.Now().UTC()
+	why := map[string]string{}
+	book.Gaps, book.At = []Gap{}, now
+	for g := range open {
+		if _, asked := why[g.Target]; !asked && g.Target != "" {
+			why[g.Target] = a.Closed(ctx, g.Target)
+		}
+		g.Why, g.Overdue = why[g.Target], now.Sub(g.Since) > a.Objective
+		book.Gaps = append(book.Gaps, g)
+	}
+	slices.SortFunc(book.Gaps, func(x, y Gap) int {
+		if c := x.Since.Compare(y.Since); c != 0 {
+			return c
+		}
+		return strings.Compare(x.Target+x.Identity+x.Event, y.Target+y.Identity+y.Event)
+	})
+}
+
+// tell raises the alarm, target by target. What waits because a person paused
+// the target is no surprise.
+func (a *Accountant) tell(ctx context.Context, book Book) {
+	late := map[string]int{"mapper": 0}
+	for _, target := range a.Targets() {
+		late[target] = 0
+	}
+	for _, g := range book.Gaps {
+		target := g.Target
+		if target == "" {
+			target = "mapper"
+		}
+		if g.Overdue {
+			late[target]++
+		}
+	}
+	for _, target := range slices.Sorted(maps.Keys(late)) {
+		a.overdue.Set(float64(late[target]), target)
+		if late[target] > 0 && a.Raise != nil {
+			a.Raise(ctx, alert.Overdue, target, fmt.Sprintf("%d accepted events or commands have no outcome after %s; see: joinery audit", late[target], a.Objective))
+		}
+	}
+}
