@@ -155,7 +155,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 			Name: "acme", Profile: "scim2", Endpoint: "https://acme.example/scim/v2",
 			Auth:        TargetAuth{Bearer: &Secret{File: filepath.Join(dir, "secrets/acme")}},
 			Rate:        []Rate{{50, time.Second}, {5000, time.Hour}},
-			Concurrency: 8, Mode: "live", Rollout: Rollout{100},
+			Concurrency: 8, OffPeak: OffPeak{Zone: "UTC"}, Mode: "live", Rollout: Rollout{100},
 			Assign: `identity.active && identity.department in ["Engineering", "Support"]`,
 			Match:  []string{"externalId", "userName", "emails.value"}, Adopt: "exact",
 			Deprovision: Deprovision{Action: "disable", DeleteAfter: 720 * time.Hour}, Guard: limits,
@@ -180,7 +180,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 			Auth: TargetAuth{OAuth2: &OAuth2{
 				TokenURL: "https://login.globex.example/token", ClientID: "joinery", ClientSecret: secret, Scopes: []string{"scim.write"},
 			}},
-			Rate: []Rate{{10, time.Second}}, Concurrency: 8, Mode: "live", Rollout: Rollout{100}, Assign: "true",
+			Rate: []Rate{{10, time.Second}}, Concurrency: 8, OffPeak: OffPeak{Zone: "UTC"}, Mode: "live", Rollout: Rollout{100}, Assign: "true",
 			Match: []string{"externalId", "userName"}, Adopt: "exact",
 			Deprovision: Deprovision{Action: "disable", DeleteAfter: 720 * time.Hour}, Guard: limits,
 			Users:     []Rule{{To: "userName", From: "identity.email"}, {To: "active", From: "true"}},
@@ -189,7 +189,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 		"initech": {
 			Name: "initech", Profile: "scim2", Endpoint: "https://initech.example/scim",
 			Auth: TargetAuth{Header: &Header{Name: "X-Api-Key", Value: secret}},
-			Rate: []Rate{{10, time.Second}}, Concurrency: 8, Mode: "live", Rollout: Rollout{100}, Assign: "identity.active",
+			Rate: []Rate{{10, time.Second}}, Concurrency: 8, OffPeak: OffPeak{Zone: "UTC"}, Mode: "live", Rollout: Rollout{100}, Assign: "identity.active",
 			Match: []string{"externalId", "userName"}, Adopt: "exact", Deprovision: Deprovision{Action: "disable"}, Guard: limits,
 			Users: []Rule{{To: "userName", From: "identity.email"}}, Reconcile: daily, Retry: retry,
 		},

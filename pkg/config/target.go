@@ -3,8 +3,10 @@ package config
 import (
 	"fmt"
 	"time"
+	_ "time/tzdata" // containers have no zones of their own
 
 	"github.com/joinery/joinery/pkg/mapping"
+	"github.com/joinery/joinery/pkg/rate"
 )
 
 // Target is a file of targets/: one application that has accounts.
@@ -15,6 +17,7 @@ type Target struct {
 	AllowPrivate bool           `yaml:"allow_private" doc:"Whether the endpoint may be in a private network or on this machine."`
 	Auth         TargetAuth     `yaml:"auth" need:"true" doc:"How Joinery proves who it is; exactly one way."`
 	Rate         []Rate         `yaml:"rate" max:"8" doc:"What the target allows; all hold at once. Without it, 10 requests a second."`
+	OffPeak      OffPeak        `yaml:"off_peak" doc:"When repairs and backfills may use the target. Without it, always."`
 	Concurrency  int            `yaml:"concurrency" default:"8" min:"1" max:"256" doc:"Requests under way at once, of each replica."`
 	Mode         string         `yaml:"mode" enum:"simulate live paused" default:"live" doc:"simulate: work everything out and send nothing. paused: keep commands until it is live."`
 	Rollout      Rollout        `yaml:"rollout" doc:"Who takes part at all."`
@@ -64,6 +67,37 @@ type OAuth2 struct {
 type Rate struct {
 	Requests int           `yaml:"requests" need:"true" min:"1" max:"1000000" doc:"How many requests."`
 	Per      time.Duration `yaml:"per" need:"true" min:"100ms" max:"744h" doc:"In which time."`
+}
+
+// OffPeak is a part of the day; it may span midnight.
+type OffPeak struct {
+	From string `yaml:"from" doc:"When it begins, as in 20:00."`
+	To   string `yaml:"to" doc:"When it ends, as in 06:30."`
+	Zone string `yaml:"zone" default:"UTC" doc:"The time zone, as in Europe/Berlin."`
+
+	// Hours are the same, for use.
+	Hours rate.OffPeak
+}
+
+// checkOffPeak reads the times of day.
+func (t *Target) checkOffPeak(d *decoder) {
+	o := &t.OffPeak
+	if o.From == "" && o.To == "" {
+		return
+	}
+	minute := func(name, text string) int {
+		at, err := time.Parse("15:04", text)
+		if err != nil {
+			d.wrong("off_peak."+name, "off_peak.%s must be a time of day, as in 20:00", name)
+		}
+		return at.Hour()*60 + at.Minute()
+	}
+	o.Hours.From, o.Hours.To = minute("from", o.From), minute("to", o.To)
+	zone, err := time.LoadLocation(o.Zone)
+	if err != nil {
+		d.wrong("off_peak.zone", "%q is not a time zone: write one as in Europe/Berlin", o.Zone)
+	}
+	o.Hours.Zone = zone
 }
 
 // Rollout is a share of all people, stable by identity.
@@ -135,6 +169,7 @@ func (t *Target) check(d *decoder) {
 	}
 	t.checkAuth(d)
 	t.checkRate(d)
+	t.checkOffPeak(d)
 	for i, path := range t.Match {
 		if wrong := mapping.CheckMatch(path); wrong != "" {
 			d.wrong(fmt.Sprintf("match[%d]", i), "%s", wrong)

@@ -312,6 +312,29 @@ func (l *Limiter) State(ctx context.Context, name string) (State, error) {
 	return state, nil
 }
 
+// vacantPoll is how often Vacant looks again.
+const vacantPoll = 5 * time.Millisecond
+
+// Vacant waits until a request that is brought now would be the next of its lane
+// in this process: nobody waits in it before, and no pause that we know of is in
+// force. So work is fetched when it may be sent, and not to wait here.
+func (l *Limiter) Vacant(ctx context.Context, name string, lane rate.Lane) error {
+	t := l.target(name)
+	for {
+		pause := t.held()
+		if pause == 0 && t.waiting()[lane] == 0 {
+			return nil
+		}
+		timer := time.NewTimer(max(min(pause, time.Second), vacantPoll))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("wait for the queue of %s: %w", name, ctx.Err())
+		}
+	}
+}
+
 // Ready fails while Redis is away. Callers are served nevertheless, from this
 // replica's share.
 func (l *Limiter) Ready(ctx context.Context) error {

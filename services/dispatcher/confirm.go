@@ -30,6 +30,8 @@ var recheck = []time.Duration{time.Minute, 15 * time.Minute}
 type vigil struct {
 	mu  sync.Mutex
 	due map[string]time.Time
+	// deleteAfter is when disabled accounts are deleted; 0 is never.
+	deleteAfter time.Duration
 	// queue has every due time that was ever set, soonest first; what is no
 	// longer in due is passed over.
 	queue checks
@@ -54,11 +56,13 @@ func (q *checks) Pop() any {
 	return last
 }
 
-func newVigil() *vigil { return &vigil{due: map[string]time.Time{}, news: make(chan struct{}, 1)} }
+func newVigil(deleteAfter time.Duration) *vigil {
+	return &vigil{due: map[string]time.Time{}, deleteAfter: deleteAfter, news: make(chan struct{}, 1)}
+}
 
 // seen takes over an account as stored.
 func (v *vigil) seen(a identity.Account) {
-	at, watched := nextCheck(a)
+	at, watched := nextCheck(a, v.deleteAfter)
 	if !watched {
 		v.mu.Lock()
 		defer v.mu.Unlock()
@@ -97,12 +101,19 @@ func (v *vigil) next() (c check, ok bool) {
 	return check{}, false
 }
 
-// nextCheck is when a disabled account is to be read again, if it is.
-func nextCheck(a identity.Account) (time.Time, bool) {
-	if a.State != identity.Disabled || a.RemoteID == "" || a.Left.IsZero() || a.Checks >= len(recheck) {
+// nextCheck is when a disabled account is to be looked at again, if it is: to
+// read it, or, once that is done, to delete it where the target says so.
+func nextCheck(a identity.Account, deleteAfter time.Duration) (time.Time, bool) {
+	switch {
+	case a.State != identity.Disabled || a.RemoteID == "" || a.Left.IsZero():
+		return time.Time{}, false
+	case a.Checks < len(recheck):
+		return a.Left.Add(recheck[a.Checks]), true
+	case deleteAfter > 0 && a.Case == "":
+		return a.Left.Add(max(deleteAfter, recheck[len(recheck)-1])), true
+	default:
 		return time.Time{}, false
 	}
-	return a.Left.Add(recheck[a.Checks]), true
 }
 
 // retryCheck is the pause after a check that could not be made.
@@ -151,8 +162,12 @@ func (t *worker) confirmAgain(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if at, watched := nextCheck(account); !watched || time.Until(at) > 0 {
+	if at, watched := nextCheck(account, t.vigil.deleteAfter); !watched || time.Until(at) > 0 {
 		return nil
+	}
+	if account.Checks >= len(recheck) {
+		t.vigil.set(id, time.Now().Add(retryDelete)) // unless the watch says otherwise
+		return t.retire(ctx, account)
 	}
 	ctx = withErrand(ctx, joineryv1.Lane_LANE_URGENT, t.life)
 	active, err := t.shown(ctx, account)
@@ -198,6 +213,29 @@ func (t *worker) shown(ctx context.Context, a identity.Account) (active bool, er
 	}
 	active, _ = r.Active()
 	return active, nil
+}
+
+// retryDelete is the pause before a deletion that has not come about is asked for
+// again.
+const retryDelete = 6 * time.Hour
+
+// retire asks for a disabled account to be deleted: its time of grace is over.
+func (t *worker) retire(ctx context.Context, a identity.Account) error {
+	c, err := t.newest(ctx, t.name, a.Identity)
+	if err != nil {
+		return fmt.Errorf("read the command of a disabled account: %w", err)
+	}
+	if c.GetWish() != joineryv1.Wish_WISH_DISABLED {
+		return nil // somebody wants it again, or gone
+	}
+	c.Wish, c.Cause, c.Lane, c.IssuedAt = joineryv1.Wish_WISH_ABSENT, joineryv1.Cause_CAUSE_SCHEDULE, joineryv1.Lane_LANE_BULK, timestamppb.Now()
+	c.EventId = fmt.Sprintf("retention-%d", c.GetRevision())
+	c.Id = identity.CommandID(t.name, a.Identity, c.GetRevision()) + ":" + c.GetEventId()
+	if err := t.outbox.Again(ctx, c); err != nil {
+		return fmt.Errorf("delete a disabled account: %w", err)
+	}
+	t.log.InfoContext(ctx, "disabled account retires", "target", t.name, "identity", a.Identity, "disabled", a.Left.Format(time.RFC3339))
+	return nil
 }
 
 // leaveAgain sends the wish of somebody who is back though they left.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/joinery/joinery/pkg/fault"
@@ -65,6 +66,8 @@ type Settings struct {
 	// Guard limits what may be taken from people, by kind; a kind without a limit
 	// is not guarded.
 	Guard map[string]guard.Limit
+	// DeleteAfter is when a disabled account is deleted; 0 is never.
+	DeleteAfter time.Duration
 	// Protected are userNames, externalIds or ids of accounts that are never
 	// disabled, deleted or renamed.
 	Protected []string
@@ -251,7 +254,9 @@ func (p *pursuit) old() bool {
 	if newest := max(p.account.Finished, p.account.Begun); c.GetRevision() < newest || c.GetRevision() != p.account.Finished {
 		return c.GetRevision() < newest
 	}
-	again := c.GetCause() == joineryv1.Cause_CAUSE_DRIFT || c.GetCause() == joineryv1.Cause_CAUSE_REPLAY
+	again := slices.Contains([]joineryv1.Cause{
+		joineryv1.Cause_CAUSE_DRIFT, joineryv1.Cause_CAUSE_REPLAY, joineryv1.Cause_CAUSE_SCHEDULE,
+	}, c.GetCause())
 	return !again || p.account.Outcome.Command == c.GetId()
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/joinery/joinery/pkg/embedded/bubble"
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/rate"
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/simulator"
@@ -44,6 +45,8 @@ type world struct {
 	revision uint64
 	// turn waits for a request's turn; nil means at once.
 	turn func(ctx context.Context) error
+	// more changes the target before a dispatcher is started.
+	more func(t *dispatcher.Target)
 }
 
 type holds struct{ pauses []time.Duration }
@@ -101,9 +104,13 @@ func (w *world) run(worker string) {
 			w.Error(err)
 		}
 	}()
-	s.Configure(map[string]dispatcher.Target{"acme": {
+	acme := dispatcher.Target{
 		Provider: client, Concurrency: 8, Version: "1", Settings: dispatcher.Settings{Match: []string{"externalId", "userName"}},
-	}})
+	}
+	if w.more != nil {
+		w.more(&acme)
+	}
+	s.Configure(map[string]dispatcher.Target{"acme": acme})
 	w.stop = func() {
 		cancel()
 		<-done
@@ -893,6 +900,60 @@ func TestRetriesAreATenthOfWhatATargetIsAsked(t *testing.T) {
 		w.wait(30 * time.Minute)
 		if n := len(w.acme.Resources(scim.Users)); n != 400 {
 			w.Errorf("%d accounts", n)
+		}
+	})
+}
+
+func TestBulkWorkIsFetchedInItsHoursOnly(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wait(time.Second)
+		w.stop()
+		hour := time.Now().UTC().Hour() + 2
+		w.more = func(t *dispatcher.Target) {
+			t.OffPeak = rate.OffPeak{From: hour % 24 * 60, To: (hour + 1) % 24 * 60, Zone: time.UTC}
+		}
+		w.run("worker-1")
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) { c.Lane = joineryv1.Lane_LANE_BULK })
+		w.wish("bob", nil)
+		w.wait(time.Minute)
+		w.same([]string{"event2 applied create"}, w.outcomes())
+		w.wait(2 * time.Hour)
+		w.same([]string{"event2 applied create", "event1 applied create"}, w.outcomes())
+	})
+}
+
+func TestNothingIsFetchedThatWouldOnlyWaitForItsTurn(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wait(time.Second)
+		w.stop()
+		open := make(chan struct{})
+		w.more = func(t *dispatcher.Target) {
+			t.Vacant = func(ctx context.Context, lane joineryv1.Lane) error {
+				if lane == joineryv1.Lane_LANE_URGENT {
+					return nil
+				}
+				select {
+				case <-open:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+		w.run("worker-1")
+		for i := range 20 {
+			w.wish(fmt.Sprint("person", i), nil)
+		}
+		w.wish("ann", leaves)
+		w.wait(time.Minute)
+		w.same([]string{"event21 no_change none"}, w.outcomes())
+		if waiting, inFlight, err := w.conn.Backlog(w.Context(), stream.Commands, stream.LaneDurable("acme", "normal")); err != nil || inFlight != 0 || waiting != 20 {
+			w.Error(waiting, inFlight, err)
+		}
+		close(open)
+		w.wait(time.Minute)
+		if n := len(w.outcomes()); n != 21 {
+			w.Errorf("%d outcomes", n)
 		}
 	})
 }

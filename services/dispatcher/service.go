@@ -14,6 +14,7 @@ import (
 	"github.com/joinery/joinery/pkg/app"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/rate"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
 	"github.com/joinery/joinery/pkg/telemetry"
@@ -48,6 +49,10 @@ type Target struct {
 	Concurrency int
 	// Version changes when anything of the target's configuration does.
 	Version string
+	// Vacant waits until a command of a lane could be sent at once; nil means now.
+	Vacant func(ctx context.Context, lane joineryv1.Lane) error
+	// OffPeak is when the bulk lane works.
+	OffPeak rate.OffPeak
 	// Stopped targets (mode simulate or paused) keep their commands.
 	Stopped bool
 }
@@ -177,9 +182,10 @@ func (s *Service) start(ctx context.Context, name string, t Target) *bulkhead {
 func (s *Service) worker(name string, t Target) *worker {
 	o := s.options
 	return &worker{
+		vacant: t.Vacant, offPeak: t.OffPeak,
 		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
-		vigil: newVigil(), budget: newBudget(), ramp: newRamp(t.Concurrency),
+		vigil: newVigil(t.Settings.DeleteAfter), budget: newBudget(), ramp: newRamp(t.Concurrency),
 		guards: &guards{target: name, windows: o.Windows, census: newCensus(), limits: t.Settings.Guard},
 		newest: o.Newest, jitter: o.Jitter, raise: o.Raise, log: o.Telemetry.Log, tracer: o.Telemetry.Tracer, metrics: s.metrics,
 	}
@@ -200,7 +206,7 @@ func (t *worker) run(ctx context.Context, o Options, concurrency int) error {
 	}
 	router.AddMiddleware(middleware.Recoverer)
 	for lane, share := range shares(concurrency) {
-		router.AddConsumerHandler(t.name+"."+lane, lane, o.Lanes.Lane(t.name, lane, share, t.Admit), t.receive)
+		router.AddConsumerHandler(t.name+"."+lane, lane, o.Lanes.Lane(t.name, lane, share, t.admitting(lane)), t.receive)
 	}
 	group.Go("router "+t.name, router.Run)
 	return group.Wait()
@@ -283,6 +289,8 @@ type worker struct {
 	tracer   trace.Tracer
 	metrics  *metrics
 	raise    func(ctx context.Context, kind, subject, summary string)
+	vacant   func(ctx context.Context, lane joineryv1.Lane) error
+	offPeak  rate.OffPeak
 	life     context.Context // ends when the worker is told to stop
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
+	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 )
 
 // States is the bucket of target states, shared by all replicas.
@@ -138,6 +140,36 @@ func (t *worker) learn(ctx context.Context, quirk, value string) {
 func (t *worker) knows(quirk, value string) bool {
 	state, _ := t.states.current()
 	return state.Knows(quirk, value)
+}
+
+// admitting is what a lane asks before it fetches: the target takes commands, it
+// is the lane's time of day, and a command that is fetched could be sent at once.
+func (t *worker) admitting(lane string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for {
+			if err := t.Admit(ctx); err != nil {
+				return err
+			}
+			pause := time.Duration(0)
+			if lane == "bulk" {
+				pause = t.offPeak.Wait(time.Now())
+			}
+			if pause == 0 {
+				break
+			}
+			if err := sleep(ctx, min(pause, time.Minute)); err != nil {
+				return err
+			}
+		}
+		if t.vacant == nil {
+			return nil
+		}
+		return t.vacant(ctx, laneNamed(lane))
+	}
+}
+
+func laneNamed(name string) joineryv1.Lane {
+	return joineryv1.Lane(joineryv1.Lane_value["LANE_"+strings.ToUpper(name)])
 }
 
 // Admit waits until commands may be sent to the target: not paused, not

@@ -164,10 +164,14 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 			}
 			targets[name] = dispatcher.Target{
 				Provider: client, Concurrency: t.Concurrency, Version: t.Version, Stopped: t.Mode != "live",
+				OffPeak: t.OffPeak.Hours,
+				Vacant: func(ctx context.Context, lane joineryv1.Lane) error {
+					return b.limiter.Vacant(ctx, name, laneOf(lane))
+				},
 				Settings: dispatcher.Settings{
 					Match: t.Match, Adopt: t.Adopt, Attempts: t.Retry.Attempts, Backoff: t.Retry.Backoff,
 					BackoffCap: t.Retry.BackoffCap, Settle: t.Retry.Settle, Throttle: t.Retry.Throttle,
-					Protected: t.Protected, Guard: map[string]guard.Limit{
+					DeleteAfter: t.Deprovision.DeleteAfter, Protected: t.Protected, Guard: map[string]guard.Limit{
 						guard.Deprovision: guard.Limit(t.Guard.Deprovision), guard.Rename: guard.Limit(t.Guard.Rename),
 					},
 				},
