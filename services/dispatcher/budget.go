@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// The retry budget of a target: retries are at most a tenth of first attempts,
-// and a few a minute however little there is to do. A target in trouble is not
+// The retry budget of a target: retries are at most a tenth of the requests that
+// it is sent, and one a second however little there is to do. A target in trouble is not
 // finished off by those who ask it again and again.
 const (
 	retryShare = 0.1
-	retryFloor = 0.5 // a second
+	retryFloor = 1.0 // a second
 	retryBurst = 20
 )
 
@@ -25,11 +25,11 @@ type budget struct {
 
 func newBudget() *budget { return &budget{tokens: retryBurst, filled: time.Now()} }
 
-// first notes a first attempt.
-func (b *budget) first() {
+// sent notes requests.
+func (b *budget) sent(n int32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tokens = min(b.tokens+retryShare, retryBurst)
+	b.tokens = min(b.tokens+float64(n)*retryShare, retryBurst)
 }
 
 // retry takes leave for one retry.
@@ -47,7 +47,7 @@ func (b *budget) retry() bool {
 }
 
 // overBudget is the pause of a retry that the budget does not allow.
-const overBudget = 10 * time.Second
+const overBudget = 2 * time.Second
 
 // ramp lets a target that was down have its load back step by step: one command
 // at a time, one more with each that succeeds, until there is no bound.

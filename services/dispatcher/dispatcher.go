@@ -190,9 +190,7 @@ func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, f
 		p.cmd.Verify = true
 	}
 	before := p.account.Finished
-	if !p.retrying() {
-		p.budget.first()
-	} else if !p.budget.retry() {
+	if p.retrying() && !p.budget.retry() {
 		return fault.Retry(p.jitter(overBudget), errBudget)
 	}
 	if err := p.attempt(ctx); err != nil {
@@ -216,6 +214,7 @@ var immediate = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond}
 // attempt runs the pursuit, trying again at once where a failure may pass by
 // itself. It does not insist while the target counts as down.
 func (p *pursuit) attempt(ctx context.Context) error {
+	defer func() { p.budget.sent(p.requests) }()
 	err := p.run(ctx)
 	for range maxFresh {
 		if !fault.Is(err, fault.Changed) {

@@ -886,15 +886,15 @@ func TestRetriesAreATenthOfWhatATargetIsAsked(t *testing.T) {
 			w.wish(fmt.Sprint("person", i), nil)
 		}
 		w.wait(20 * time.Second)
-		posts := 0
+		posts, all := 0, len(w.acme.Requests())
 		for _, r := range w.acme.Requests() {
 			if r.Method == http.MethodPost {
 				posts++
 			}
 		}
-		// 400 first attempts allow 40 retries, 20 from the start, and half a one a second.
-		if posts > 400+40+20+10+5 {
-			w.Errorf("%d POSTs for 400 people", posts)
+		// A tenth of the requests, 20 from the start, and one a second.
+		if allowed := all/10 + 20 + 20; posts > 400+allowed {
+			w.Errorf("%d retries of 400 POSTs, with %d requests in all", posts-400, all)
 		}
 		w.acme.Heal()
 		w.wait(30 * time.Minute)
