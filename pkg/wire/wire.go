@@ -78,16 +78,10 @@ func (o Outbox) Lifecycle(ctx context.Context, e *joineryv1.LifecycleEvent) (dup
 	return o.publisher.PublishNew(LifecycleSubject(e), msg)
 }
 
-// Command publishes a command; it replaces an older one that still waits in
-// the same lane.
-func (o Outbox) Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
-	return o.publish(ctx, CommandSubject(c), c.GetId(), c)
-}
-
 // Again publishes a command for a wish that was published before: a repair, a
 // replay, a reference that can be resolved now. Where the lane holds a newer wish
 // of the account meanwhile, that one stays, and does what this one would.
-func (o Outbox) Again(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
+func (o Outbox) Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
 	msg, err := Encode(ctx, c.GetId(), c)
 	if err != nil {
 		return err

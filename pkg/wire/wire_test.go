@@ -108,16 +108,16 @@ func TestTheNewestCommandIsFoundInAnyLane(t *testing.T) {
 	}
 }
 
-func TestARepeatedWishNeverTakesThePlaceOfANewerOne(t *testing.T) {
+func TestAnOlderWishNeverTakesThePlaceOfANewerOne(t *testing.T) {
 	s := &spool{}
 	o := wire.NewOutbox(s)
 	command := func(id string, revision uint64) *joineryv1.ProvisioningCommand {
 		return &joineryv1.ProvisioningCommand{Id: id, Target: "acme", Identity: ann, Lane: joineryv1.Lane_LANE_NORMAL, Revision: revision}
 	}
-	must(t, o.Again(t.Context(), command("first", 4)))
-	must(t, o.Again(t.Context(), command("same", 4)))
-	must(t, o.Again(t.Context(), command("older", 3)))
-	must(t, o.Again(t.Context(), command("newer", 5)))
+	must(t, o.Command(t.Context(), command("first", 4)))
+	must(t, o.Command(t.Context(), command("same", 4)))
+	must(t, o.Command(t.Context(), command("older", 3)))
+	must(t, o.Command(t.Context(), command("newer", 5)))
 	subject := "joinery.command.acme.normal." + ann
 	if diff := cmp.Diff([]string{subject + " first", subject + " same", subject + " newer"}, s.plain); diff != "" {
 		t.Error(diff)

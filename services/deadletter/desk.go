@@ -30,7 +30,7 @@ type Store[T any] interface {
 
 // Outbox publishes what a person's decision causes.
 type Outbox interface {
-	Again(ctx context.Context, c *joineryv1.ProvisioningCommand) error
+	Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error
 	Replay(ctx context.Context, e *joineryv1.LifecycleEvent, n uint32) error
 }
 
@@ -202,7 +202,7 @@ func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) 
 	cmd.Cause, cmd.Verify, cmd.Repeat = joineryv1.Cause_CAUSE_REPLAY, true, c.Replays
 	cmd.EventId = fmt.Sprintf("case-%s-%d", c.ID, c.Replays)
 	cmd.Id = fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano())
-	return d.outbox.Again(ctx, cmd)
+	return d.outbox.Command(ctx, cmd)
 }
 
 func causeName(c joineryv1.DeadLetterCause) string {

@@ -50,7 +50,7 @@ type post struct {
 	replays  []*joineryv1.LifecycleEvent
 }
 
-func (p *post) Again(_ context.Context, c *joineryv1.ProvisioningCommand) error {
+func (p *post) Command(_ context.Context, c *joineryv1.ProvisioningCommand) error {
 	p.commands = append(p.commands, c)
 	return nil
 }

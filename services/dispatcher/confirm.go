@@ -231,7 +231,7 @@ func (t *worker) retire(ctx context.Context, a identity.Account) error {
 	c.Wish, c.Cause, c.Lane, c.IssuedAt = joineryv1.Wish_WISH_ABSENT, joineryv1.Cause_CAUSE_SCHEDULE, joineryv1.Lane_LANE_BULK, timestamppb.Now()
 	c.EventId = fmt.Sprintf("retention-%d", c.GetRevision())
 	c.Id = identity.CommandID(t.name, a.Identity, c.GetRevision()) + ":" + c.GetEventId()
-	if err := t.outbox.Again(ctx, c); err != nil {
+	if err := t.outbox.Command(ctx, c); err != nil {
 		return fmt.Errorf("delete a disabled account: %w", err)
 	}
 	t.log.InfoContext(ctx, "disabled account retires", "target", t.name, "identity", a.Identity, "disabled", a.Left.Format(time.RFC3339))
@@ -248,7 +248,7 @@ func (t *worker) leaveAgain(ctx context.Context, a identity.Account) error {
 	c.Cause, c.IssuedAt, c.Verify, c.Lane = joineryv1.Cause_CAUSE_DRIFT, timestamppb.New(stamp), true, joineryv1.Lane_LANE_URGENT
 	c.EventId = "confirmation-" + strings.ToLower(stamp.Format("20060102t150405z"))
 	c.Id = identity.CommandID(t.name, a.Identity, c.GetRevision()) + ":" + c.GetEventId()
-	if err := t.outbox.Again(ctx, c); err != nil {
+	if err := t.outbox.Command(ctx, c); err != nil {
 		return fmt.Errorf("repeat a leaver's command: %w", err)
 	}
 	return nil

@@ -39,7 +39,7 @@ type Provider interface {
 // has stored the message; a second outcome for the same (target, identity,
 // event) is not stored.
 type Outbox interface {
-	Again(ctx context.Context, c *joineryv1.ProvisioningCommand) error
+	Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error
 	Outcome(ctx context.Context, o *joineryv1.Outcome) error
 	DeadLetter(ctx context.Context, d *joineryv1.DeadLetter) error
 }

@@ -69,7 +69,7 @@ func (t *worker) resume(ctx context.Context, id, because string) error {
 	c.Cause, c.IssuedAt = joineryv1.Cause_CAUSE_DRIFT, timestamppb.Now()
 	c.EventId = "reference-" + because
 	c.Id = identity.CommandID(t.name, id, c.GetRevision()) + ":reference:" + because
-	if err := t.outbox.Again(ctx, c); err != nil {
+	if err := t.outbox.Command(ctx, c); err != nil {
 		return fmt.Errorf("resume a command: %w", err)
 	}
 	t.log.InfoContext(ctx, "reference resolved", "target", t.name, "identity", id, "refers_to", because)

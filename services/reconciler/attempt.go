@@ -234,7 +234,7 @@ func (a *attempt) repair(ctx context.Context) error {
 		if err != nil {
 			continue // the wish is gone: nothing to repair
 		}
-		if err := a.service.Outbox.Again(ctx, a.drift(c, f)); err != nil {
+		if err := a.service.Outbox.Command(ctx, a.drift(c, f)); err != nil {
 			return fmt.Errorf("send a repair: %w", err)
 		}
 		a.mu.Lock()

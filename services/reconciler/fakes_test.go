@@ -156,7 +156,7 @@ type outbox struct {
 	broken   error
 }
 
-func (o *outbox) Again(_ context.Context, c *joineryv1.ProvisioningCommand) error {
+func (o *outbox) Command(_ context.Context, c *joineryv1.ProvisioningCommand) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.broken != nil {

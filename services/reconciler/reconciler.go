@@ -52,7 +52,7 @@ type Lister interface {
 
 // Outbox publishes repairs.
 type Outbox interface {
-	Again(ctx context.Context, c *joineryv1.ProvisioningCommand) error
+	Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error
 }
 
 // Target is one target as configured.
