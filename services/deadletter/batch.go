@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/stream"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -223,6 +224,7 @@ func (d *Desk) approve(ctx context.Context, id string, v Verdict, consent *joine
 	if err := d.resend(ctx, next, consent); err != nil {
 		return err
 	}
+	crash.At(ctx, crash.DeskSent)
 	_, err = d.edit(ctx, id, false, func(c Case) (Case, error) { return c.approved(time.Now(), v.By, v.Note) })
 	if errors.Is(err, ErrDecided) {
 		err = nil // its outcome was quicker

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/telemetry"
@@ -156,6 +157,7 @@ func (d *Desk) Replay(ctx context.Context, id, by, note string) (Case, error) {
 	if err != nil {
 		return c, err
 	}
+	crash.At(ctx, crash.DeskDecided)
 	if err := d.resend(ctx, c, nil); err != nil {
 		return c, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
@@ -177,11 +178,13 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 }
 
 func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, fresh bool) error {
+	crash.At(ctx, crash.DispatcherFetched)
 	account, rev, err := t.ledger.load(ctx, t.name, c.GetIdentity())
 	if err != nil {
 		return err
 	}
 	p := &pursuit{worker: t, cmd: c, account: account, revision: rev}
+	crash.At(ctx, crash.DispatcherRead)
 	p.scim = checked{counted{t.provider, &p.requests}}
 	if p.old() {
 		return p.bygone(ctx)
@@ -196,6 +199,7 @@ func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, f
 	if err := p.attempt(ctx); err != nil {
 		return p.failed(ctx, err, before)
 	}
+	crash.At(ctx, crash.DispatcherAnswered)
 	t.breaker.success()
 	t.ramp.success()
 	return p.succeeded(ctx, before)

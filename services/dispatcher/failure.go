@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/stream"
@@ -139,6 +140,7 @@ func (p *pursuit) giveUp(ctx context.Context, err error, cause joineryv1.DeadLet
 	if err := p.outbox.DeadLetter(ctx, d); err != nil {
 		return fmt.Errorf("dead-letter a command: %w", err)
 	}
+	crash.At(ctx, crash.DispatcherLetter)
 	o := p.outcome(ctx)
 	o.Result, o.CaseId, o.Reason = joineryv1.Result_RESULT_DEAD_LETTERED, d.GetId(), d.GetReason()
 	o.Status, o.ScimType = d.GetStatus(), d.GetScimType()

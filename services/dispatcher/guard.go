@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/joinery/joinery/pkg/alert"
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
@@ -114,6 +115,7 @@ func (p *pursuit) guarded(ctx context.Context, kind string) error {
 	if err != nil {
 		return err
 	}
+	crash.At(ctx, crash.DispatcherCounted)
 	if batch != "" {
 		p.account.Batch = batch
 		return fault.Mark(fault.Held, ErrHeld)
@@ -169,6 +171,7 @@ func (p *pursuit) hold(ctx context.Context, err error, before uint64) error {
 		if err := p.outbox.DeadLetter(ctx, d); err != nil {
 			return fmt.Errorf("hold a command: %w", err)
 		}
+		crash.At(ctx, crash.DispatcherLetter)
 		o.CaseId, p.account.Case = d.GetId(), d.GetId()
 		p.raise(ctx, alert.Held, p.account.Batch, "a guard holds changes of "+p.name+" for a person; see: joinery deadletter batches")
 		p.metrics.held.Add(1, p.name, guardSource(p.cmd))

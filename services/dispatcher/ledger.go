@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/stream"
@@ -74,7 +75,9 @@ func (p *pursuit) begin(ctx context.Context, operation string) error {
 		ID: uuid.NewString(), Operation: operation, Revision: p.cmd.GetRevision(),
 		Worker: p.ledger.worker, At: time.Now().UTC(),
 	}
-	return p.save(ctx)
+	err := p.save(ctx)
+	crash.At(ctx, crash.DispatcherIntended)
+	return err
 }
 
 // save stores the account by compare-and-swap.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/identity"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"go.opentelemetry.io/otel/trace"
@@ -40,7 +41,9 @@ func (p *pursuit) finish(ctx context.Context, o *joineryv1.Outcome) error {
 		Command: o.GetCommandId(), Revision: o.GetRevision(), Reason: o.GetReason(),
 		Requests: o.GetRequests(), Changed: o.GetAttributes(), At: o.GetAt().AsTime(),
 	}
-	return p.save(ctx)
+	err := p.save(ctx)
+	crash.At(ctx, crash.DispatcherStored)
+	return err
 }
 
 // record publishes the outcome of the command, and of every earlier command
@@ -64,6 +67,7 @@ func (p *pursuit) record(ctx context.Context, o *joineryv1.Outcome, before uint6
 	if err := p.outbox.Outcome(ctx, o); err != nil {
 		return fmt.Errorf("record an outcome: %w", err)
 	}
+	crash.At(ctx, crash.DispatcherRecorded)
 	p.report(ctx, o)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/event"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/telemetry"
@@ -52,8 +53,10 @@ func (s *Service) accept(ctx context.Context, src *Source, events []event.Event,
 		parcels[i] = s.begin(ctx, src, e, arrived)
 	}
 	err := interpret(src, events, parcels, arrived)
+	crash.At(ctx, crash.IngestVerified)
 	if err == nil {
 		err = s.store(ctx, parcels)
+		crash.At(ctx, crash.IngestStored)
 	}
 	results := make([]Result, len(parcels))
 	for i, p := range parcels {

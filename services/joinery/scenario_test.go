@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/joinery/joinery/pkg/app"
 	"github.com/joinery/joinery/pkg/config"
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/embedded/bubble"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/redisrate"
@@ -130,6 +131,7 @@ type scene struct {
 	halt    func()
 	armed   atomic.Pointer[string] // crash after the next call of this method
 	crashed chan struct{}
+	passing func(crash.Point)
 	folder  *config.Folder
 	tail    map[string]string // collected before the broker is left
 	log     io.Writer
@@ -182,19 +184,34 @@ func (s *scene) load() {
 // RoundTrip carries requests to the targets, and crashes the process where the
 // scenario says so: after the target has done its work, before anybody hears.
 func (s *scene) RoundTrip(req *http.Request) (*http.Response, error) {
+	if isClosed(s.crashed) {
+		return nil, errors.New("the process is dead")
+	}
 	res, err := s.bubble.Transport.RoundTrip(req)
 	if method := s.armed.Load(); method != nil && *method == req.Method && s.armed.CompareAndSwap(method, nil) {
-		_ = s.base.Close(context.WithoutCancel(req.Context())) // nothing can be recorded any more
-		close(s.crashed)
+		s.die(context.WithoutCancel(req.Context()))
 		return nil, errors.New("the process died")
 	}
 	return res, err
 }
 
+// die ends the process: nothing can be recorded and nothing sent any more.
+func (s *scene) die(ctx context.Context) {
+	_ = s.base.Close(ctx)
+	close(s.crashed)
+}
+
+// pass is called at each crash point.
+func (s *scene) pass(p crash.Point) {
+	if s.passing != nil && !isClosed(s.crashed) {
+		s.passing(p)
+	}
+}
+
 // start starts all services, over the broker as it is.
 func (s *scene) start() {
 	s.Helper()
-	ctx, cancel := context.WithCancel(s.Context())
+	ctx, cancel := context.WithCancel(crash.With(s.Context(), s.pass))
 	base, err := wiring.Open(ctx, wiring.Options{
 		Service: "joinery", Worker: "all-in-one", Folder: s.folder, Broker: s.bubble.Broker.Options("joinery"),
 		Limiter: redisrate.Options{Addr: "127.0.0.1:6379", Dialer: s.bubble.Redis.Dial},

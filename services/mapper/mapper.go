@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/joinery/joinery/pkg/crash"
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/stream"
@@ -99,10 +100,12 @@ type handled struct {
 }
 
 func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (handled, error) {
+	crash.At(ctx, crash.MapperFetched)
 	done, err := s.store(ctx, e)
 	if err != nil {
 		return done, err
 	}
+	crash.At(ctx, crash.MapperStored)
 	if err := s.issue(ctx, &done, e.GetId()); err != nil {
 		return done, err
 	}
@@ -112,6 +115,7 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 	if err := s.outbox.Outcome(ctx, s.outcome(ctx, e, done)); err != nil {
 		return done, fmt.Errorf("record the outcome of an event: %w", err)
 	}
+	crash.At(ctx, crash.MapperCompleted)
 	return done, nil
 }
 
@@ -175,6 +179,7 @@ func (s *Service) issue(ctx context.Context, done *handled, event string) error 
 		if err := s.send(ctx, &done.record, target); err != nil {
 			return err
 		}
+		crash.At(ctx, crash.MapperIssued)
 		done.commands = append(done.commands, target)
 	}
 	return nil
