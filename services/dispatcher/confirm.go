@@ -15,7 +15,6 @@ import (
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/stream"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // recheck is when a disabled account is read again after the target showed it
@@ -221,18 +220,14 @@ const retryDelete = 6 * time.Hour
 
 // retire asks for a disabled account to be deleted: its time of grace is over.
 func (t *worker) retire(ctx context.Context, a identity.Account) error {
-	c, err := t.newest(ctx, t.name, a.Identity)
+	err := t.again(ctx, a.Identity, fmt.Sprintf("retention-%d", a.Finished), func(c *joineryv1.ProvisioningCommand) {
+		// Whatever else is wished for now goes on as it is.
+		if c.GetWish() == joineryv1.Wish_WISH_DISABLED {
+			c.Wish, c.Cause, c.Lane = joineryv1.Wish_WISH_ABSENT, joineryv1.Cause_CAUSE_SCHEDULE, joineryv1.Lane_LANE_BULK
+		}
+	})
 	if err != nil {
-		return fmt.Errorf("read the command of a disabled account: %w", err)
-	}
-	if c.GetWish() != joineryv1.Wish_WISH_DISABLED {
-		return nil // somebody wants it again, or gone
-	}
-	c.Wish, c.Cause, c.Lane, c.IssuedAt = joineryv1.Wish_WISH_ABSENT, joineryv1.Cause_CAUSE_SCHEDULE, joineryv1.Lane_LANE_BULK, timestamppb.Now()
-	c.EventId = fmt.Sprintf("retention-%d", c.GetRevision())
-	c.Id = identity.CommandID(t.name, a.Identity, c.GetRevision()) + ":" + c.GetEventId()
-	if err := t.outbox.Command(ctx, c); err != nil {
-		return fmt.Errorf("delete a disabled account: %w", err)
+		return err
 	}
 	t.log.InfoContext(ctx, "disabled account retires", "target", t.name, "identity", a.Identity, "disabled", a.Left.Format(time.RFC3339))
 	return nil
@@ -240,16 +235,6 @@ func (t *worker) retire(ctx context.Context, a identity.Account) error {
 
 // leaveAgain sends the wish of somebody who is back though they left.
 func (t *worker) leaveAgain(ctx context.Context, a identity.Account) error {
-	c, err := t.newest(ctx, t.name, a.Identity)
-	if err != nil {
-		return fmt.Errorf("read the command to repeat: %w", err)
-	}
-	stamp := time.Now().UTC()
-	c.Cause, c.IssuedAt, c.Verify, c.Lane = joineryv1.Cause_CAUSE_DRIFT, timestamppb.New(stamp), true, joineryv1.Lane_LANE_URGENT
-	c.EventId = "confirmation-" + strings.ToLower(stamp.Format("20060102t150405z"))
-	c.Id = identity.CommandID(t.name, a.Identity, c.GetRevision()) + ":" + c.GetEventId()
-	if err := t.outbox.Command(ctx, c); err != nil {
-		return fmt.Errorf("repeat a leaver's command: %w", err)
-	}
-	return nil
+	name := "confirmation-" + strings.ToLower(time.Now().UTC().Format("20060102t150405z"))
+	return t.again(ctx, a.Identity, name, func(c *joineryv1.ProvisioningCommand) { c.Lane = joineryv1.Lane_LANE_URGENT })
 }

@@ -21,6 +21,7 @@ import (
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Provider is a target's SCIM service provider. Every error is marked by
@@ -165,16 +166,45 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 		return err
 	}
 	defer leave()
+	overtaken := false
 	for try := range maxFresh {
 		err = t.handle(ctx, c, try > 0)
 		if !fault.Is(err, fault.Changed) && !errors.Is(err, stream.ErrConflict) {
 			break
 		}
+		overtaken = overtaken || errors.Is(err, stream.ErrConflict)
+	}
+	if err == nil && overtaken {
+		err = t.setRight(ctx, c)
 	}
 	if err != nil {
 		span.RecordError(err)
 	}
 	return err
+}
+
+// setRight has the account read again after another worker stored it while a
+// request of ours was under way: that request may have reached the target last.
+func (t *worker) setRight(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
+	return t.again(ctx, c.GetIdentity(), fmt.Sprintf("overtaken-%d", c.GetRevision()), nil)
+}
+
+// again sends the newest wish of an account once more, to be compared with what
+// the target shows. name says why, once for each reason.
+func (t *worker) again(ctx context.Context, id, name string, change func(*joineryv1.ProvisioningCommand)) error {
+	c, err := t.newest(ctx, t.name, id)
+	if err != nil {
+		return fmt.Errorf("read the newest command: %w", err)
+	}
+	c.Cause, c.IssuedAt, c.Verify, c.Approval = joineryv1.Cause_CAUSE_DRIFT, timestamppb.Now(), true, nil
+	c.EventId, c.Id = name, identity.CommandID(t.name, id, c.GetRevision())+":"+name
+	if change != nil {
+		change(c)
+	}
+	if err := t.outbox.Command(ctx, c); err != nil {
+		return fmt.Errorf("send a wish again: %w", err)
+	}
+	return nil
 }
 
 func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, fresh bool) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/joinery/joinery/pkg/embedded/bubble"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/rate"
+	"github.com/joinery/joinery/pkg/redisrate"
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/simulator"
@@ -47,6 +48,8 @@ type world struct {
 	turn func(ctx context.Context) error
 	// more changes the target before a dispatcher is started.
 	more func(t *dispatcher.Target)
+	// transport stands between the next dispatcher and the target.
+	transport func(http.RoundTripper) http.RoundTripper
 }
 
 type holds struct{ pauses []time.Duration }
@@ -89,7 +92,11 @@ func must(t testing.TB, err error) {
 func (w *world) run(worker string) {
 	tel, err := telemetry.New(w.Context(), telemetry.Options{Service: "dispatcher", Log: w.Output()})
 	must(w, err)
-	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: w.bubble.Transport, Wait: w.waitForTurn})
+	var transport http.RoundTripper = w.bubble.Transport
+	if w.transport != nil {
+		transport = w.transport(transport)
+	}
+	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: transport, Wait: w.waitForTurn})
 	must(w, err)
 	s := dispatcher.New(dispatcher.Options{
 		Lanes: w.conn, Accounts: w.accounts, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
@@ -954,6 +961,118 @@ func TestNothingIsFetchedThatWouldOnlyWaitForItsTurn(t *testing.T) {
 		w.wait(time.Minute)
 		if n := len(w.outcomes()); n != 21 {
 			w.Errorf("%d outcomes", n)
+		}
+	})
+}
+
+// stalled is a process that stands still in the middle of its first PATCH, as
+// under SIGSTOP: nothing of it, and no time-out, goes on meanwhile.
+type stalled struct {
+	http.RoundTripper
+	once  sync.Once
+	pause time.Duration
+}
+
+func (s *stalled) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodPatch {
+		s.once.Do(func() {
+			timer := time.NewTimer(s.pause)
+			<-timer.C
+			req = req.WithContext(context.WithoutCancel(req.Context()))
+		})
+	}
+	return s.RoundTripper.RoundTrip(req)
+}
+
+func TestAZombieCannotUndoALeaver(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(time.Hour) // read back, and no longer watched
+		w.stop()
+		// The first worker stands still on its way to enable the account.
+		w.transport = func(next http.RoundTripper) http.RoundTripper { return &stalled{RoundTripper: next, pause: 3 * time.Minute} }
+		w.run("worker-1")
+		stopFirst := w.stop
+		w.wait(time.Second)
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.transport = nil
+		w.run("worker-2")
+		stopSecond := w.stop
+		w.stop = func() { stopFirst(); stopSecond() }
+		w.wait(time.Second)
+		w.wish("ann", leaves)
+		w.wait(10 * time.Minute)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("the zombie's request stands", w.calls(), w.outcomes())
+		}
+		if a := w.account("ann"); a.Applied != 4 || a.State != identity.Disabled {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
+// Two replicas share the work of one target; every account is worked by one at a
+// time, and none twice.
+func TestTwoReplicasMakeEveryAccountOnce(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		stopFirst := w.stop
+		w.run("worker-2")
+		stopSecond := w.stop
+		w.stop = func() { stopFirst(); stopSecond() }
+		w.wait(time.Second)
+		for round := range 4 {
+			for i := range 50 {
+				w.wish(fmt.Sprint("person", i), titled(fmt.Sprint("Title", round)))
+			}
+		}
+		w.wait(5 * time.Minute)
+		users, creates := w.acme.Resources(scim.Users), 0
+		for _, c := range w.acme.Commits() {
+			if c.Verb == "create" {
+				creates++
+			}
+		}
+		if len(users) != 50 || creates != 50 {
+			w.Errorf("%d accounts, %d creates", len(users), creates)
+		}
+		for _, u := range users {
+			if u["title"] != "Title3" {
+				w.Error(u)
+			}
+		}
+	})
+}
+
+// What waits is behind the leaver, however much it is and however long it waits.
+func TestALeaverGoesBeforeEverybodyWhoWaits(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		w.stop()
+		limiter := redisrate.NewLocal(redisrate.Options{})
+		defer func() { _ = limiter.Close() }()
+		must(t, limiter.Configure("acme", rate.Limits{{Requests: 10, Per: time.Second}}))
+		lane := func(l joineryv1.Lane) rate.Lane { return rate.Lane(l - joineryv1.Lane_LANE_URGENT) }
+		w.more = func(t *dispatcher.Target) {
+			t.Vacant = func(ctx context.Context, l joineryv1.Lane) error { return limiter.Vacant(ctx, "acme", lane(l)) }
+		}
+		w.turn = func(ctx context.Context) error { return limiter.Wait(ctx, "acme", lane(dispatcher.LaneOf(ctx)), 1) }
+		for i := range 1000 {
+			w.wish(fmt.Sprint("person", i), nil)
+		}
+		w.run("worker-1")
+		w.wait(20 * time.Second)
+		before := len(w.outcomes())
+		w.wish("ann", leaves)
+		w.wait(2 * time.Second)
+		if active, _ := w.acme.Resources(scim.Users)[0].Active(); active {
+			w.Error("the leaver waits behind", 1000-before, "joiners")
+		}
+		if n := len(w.outcomes()); before < 50 || n > before+12 {
+			w.Errorf("%d outcomes in the first 20 s, then %d", before, n)
 		}
 	})
 }

@@ -2,13 +2,11 @@ package dispatcher
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/joinery/joinery/pkg/identity"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Newest gives the newest command of a pair, whatever its lane, or
@@ -62,15 +60,9 @@ func (r *references) forget(id string) {
 // resume sends the newest command of somebody again whose reference can be
 // resolved now.
 func (t *worker) resume(ctx context.Context, id, because string) error {
-	c, err := t.newest(ctx, t.name, id)
+	err := t.again(ctx, id, "reference-"+because, func(c *joineryv1.ProvisioningCommand) { c.Verify = false })
 	if err != nil {
-		return fmt.Errorf("read the command to resume: %w", err)
-	}
-	c.Cause, c.IssuedAt = joineryv1.Cause_CAUSE_DRIFT, timestamppb.Now()
-	c.EventId = "reference-" + because
-	c.Id = identity.CommandID(t.name, id, c.GetRevision()) + ":reference:" + because
-	if err := t.outbox.Command(ctx, c); err != nil {
-		return fmt.Errorf("resume a command: %w", err)
+		return err
 	}
 	t.log.InfoContext(ctx, "reference resolved", "target", t.name, "identity", id, "refers_to", because)
 	return nil

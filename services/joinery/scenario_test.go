@@ -66,6 +66,9 @@ func play(t *testing.T, path string) {
 		s.start()
 		s.script(sections["script"])
 		s.stop()
+		for _, gap := range s.gaps {
+			t.Errorf("no outcome for %+v", gap) // invariant 14
+		}
 		got = s.report()
 	})
 	for i, f := range archive.Files {
@@ -132,6 +135,7 @@ type scene struct {
 	armed   atomic.Pointer[string] // crash after the next call of this method
 	crashed chan struct{}
 	passing func(crash.Point)
+	gaps    []deadletter.Gap
 	folder  *config.Folder
 	tail    map[string]string // collected before the broker is left
 	log     io.Writer
@@ -249,9 +253,7 @@ func (s *scene) stop() {
 	s.tail = map[string]string{"outcomes": s.outcomes(), "cases": s.cases()}
 	var book deadletter.Book
 	check(s, json.Unmarshal(s.request("deadletter", "GET", "/api/v1/audit", "", "", http.StatusOK), &book))
-	for _, gap := range book.Gaps {
-		s.Errorf("no outcome for %+v", gap) // invariant 14
-	}
+	s.gaps = book.Gaps
 	s.halt()
 }
 
