@@ -997,12 +997,21 @@ func TestAZombieCannotUndoALeaver(t *testing.T) {
 		w.stop()
 		// The first worker stands still on its way to enable the account.
 		w.transport = func(next http.RoundTripper) http.RoundTripper { return &stalled{RoundTripper: next, pause: 3 * time.Minute} }
+		w.more = func(t *dispatcher.Target) {
+			t.Vacant = func(ctx context.Context, lane joineryv1.Lane) error {
+				if lane == joineryv1.Lane_LANE_NORMAL {
+					return nil
+				}
+				<-ctx.Done() // and hears of nothing else
+				return ctx.Err()
+			}
+		}
 		w.run("worker-1")
 		stopFirst := w.stop
 		w.wait(time.Second)
 		w.wish("ann", nil)
 		w.wait(time.Second)
-		w.transport = nil
+		w.transport, w.more = nil, nil
 		w.run("worker-2")
 		stopSecond := w.stop
 		w.stop = func() { stopFirst(); stopSecond() }
