@@ -1,0 +1,39 @@
+package token
+
+import (
+	"net/http"
+	"sync"
+)
+
+// Ring holds one set of keys for each place in use, so that what was read
+// survives a change of the configuration. It is safe for concurrent use.
+type Ring struct {
+	transport func(allowPrivate bool) http.RoundTripper
+
+	mu   sync.Mutex
+	held map[Place]*Keys
+}
+
+// NewRing makes a ring whose sets are fetched over what transport gives.
+func NewRing(transport func(allowPrivate bool) http.RoundTripper) *Ring {
+	return &Ring{transport: transport}
+}
+
+// Hold gives the keys at the places. It forgets those at all others, so that the
+// ring is never larger than the configuration.
+func (r *Ring) Hold(places []Place) map[Place]*Keys {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next, out := make(map[Place]*Keys, len(places)), make(map[Place]*Keys, len(places))
+	for _, p := range places {
+		if next[p] == nil {
+			next[p] = r.held[p]
+		}
+		if next[p] == nil {
+			next[p] = NewKeys(p, r.transport(p.AllowPrivate))
+		}
+		out[p] = next[p]
+	}
+	r.held = next
+	return out
+}
