@@ -24,7 +24,7 @@ type SourceAuth struct {
 	HMAC   *HMAC        `yaml:"hmac_sha256" doc:"A signature over the body with a shared secret."`
 	Bearer *Secret      `yaml:"bearer" doc:"A bearer token."`
 	Basic  *Basic       `yaml:"basic" doc:"A user name and a password."`
-	JWKS   *Unsupported `yaml:"jwks" doc:"Not supported yet."`
+	JWKS   *JWKS        `yaml:"jwks" doc:"Tokens that are signed with keys which the source publishes: bearer tokens, and security event tokens."`
 	MTLS   *Unsupported `yaml:"mtls" doc:"Not supported yet."`
 }
 
@@ -56,6 +56,9 @@ func (s *Source) check(d *decoder) {
 	}
 	if s.Auth.HMAC != nil {
 		d.header("auth.hmac_sha256.header", s.Auth.HMAC.Header)
+	}
+	if s.Auth.JWKS != nil {
+		s.Auth.JWKS.check(d, "auth.jwks")
 	}
 	spec := mapping.SourceSpec{IdentityKey: s.IdentityKey, Kind: s.Kind, Attributes: s.Attributes}
 	rules, problems := mapping.CompileSource(spec)

@@ -60,7 +60,7 @@ func (s *Service) receive(ctx context.Context, w http.ResponseWriter, r *http.Re
 	v.bytes = len(body.data)
 	switch proved := admitting(candidates, r.Header, body.data); len(proved) {
 	case 0:
-		return unauthorized
+		return unproved(candidates, r.Header)
 	case 1:
 		v.source = proved[0]
 	default:

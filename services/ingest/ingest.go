@@ -107,10 +107,12 @@ func (s *Service) Reload(sources []Source) error {
 	return nil
 }
 
-// Handler serves the HTTP door, POST /v1/events.
+// Handler serves the HTTP doors: POST /v1/events, and /v1/sets/{source} for
+// security event tokens.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/events", s.serveEvents)
+	mux.HandleFunc("/v1/sets/{source}", s.serveSET)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { write(w, noSuchPath) })
 	return mux
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
+	"github.com/joinery/joinery/pkg/token"
 	"github.com/joinery/joinery/pkg/wire"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"github.com/joinery/joinery/services/deadletter"
@@ -30,7 +31,8 @@ import (
 
 // Ingest is the door.
 func Ingest(_ context.Context, b *Base) (*Part, error) {
-	sources, err := doors(b.folder.Load())
+	ring := b.newRing()
+	sources, err := doors(b.folder.Load(), ring)
 	if err != nil {
 		return nil, err
 	}
@@ -42,10 +44,10 @@ func Ingest(_ context.Context, b *Base) (*Part, error) {
 		Name: "ingest", Handler: s.Handler(),
 		// A rotated secret is picked up without a change of the folder.
 		Run: func(ctx context.Context) error {
-			return s.Refresh(ctx, func() ([]ingest.Source, error) { return doors(b.folder.Load()) })
+			return s.Refresh(ctx, func() ([]ingest.Source, error) { return doors(b.folder.Load(), ring) })
 		},
 		Configure: func(_ context.Context, folder *config.Folder) error {
-			sources, err := doors(folder)
+			sources, err := doors(folder, ring)
 			if err != nil {
 				return err
 			}
@@ -54,11 +56,12 @@ func Ingest(_ context.Context, b *Base) (*Part, error) {
 	}, nil
 }
 
-func doors(folder *config.Folder) ([]ingest.Source, error) {
+func doors(folder *config.Folder, ring *token.Ring) ([]ingest.Source, error) {
 	var out []ingest.Source
+	keys := hold(ring, folder)
 	for _, name := range slices.Sorted(maps.Keys(folder.Sources)) {
 		s := folder.Sources[name]
-		credential, err := credentialOf(s.Auth)
+		credential, err := credentialOf(s.Auth, keys)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", name, err)
 		}
@@ -70,7 +73,7 @@ func doors(folder *config.Folder) ([]ingest.Source, error) {
 	return out, nil
 }
 
-func credentialOf(a config.SourceAuth) (ingest.Credential, error) {
+func credentialOf(a config.SourceAuth, keys map[token.Place]*token.Keys) (ingest.Credential, error) {
 	switch {
 	case a.Bearer != nil:
 		token, err := a.Bearer.Read()
@@ -81,6 +84,8 @@ func credentialOf(a config.SourceAuth) (ingest.Credential, error) {
 	case a.HMAC != nil:
 		secret, err := a.HMAC.Secret.Read()
 		return ingest.HMAC{Header: a.HMAC.Header, Prefix: a.HMAC.Prefix, Secrets: [][]byte{[]byte(secret)}}, err
+	case a.JWKS != nil:
+		return jwtOf(a.JWKS, keys), nil
 	}
 	return nil, fmt.Errorf("no credential")
 }
