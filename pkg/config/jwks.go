@@ -44,7 +44,7 @@ func (k *JWKS) check(d *decoder, path string) {
 	}
 	for i, name := range k.Algorithms {
 		if !slices.Contains(token.Algorithms(), name) {
-			d.wrong(fmt.Sprintf("%s.algorithms[%d]", path, i), "%q is not allowed here: write %s%s", name,
+			d.wrong(fmt.Sprintf("%s.algorithms[%d]", path, i), "%q is not allowed here: write one of %s%s", name,
 				strings.Join(token.Algorithms(), ", "), spelling.DidYouMean(name, token.Algorithms()))
 		}
 	}

@@ -24,7 +24,8 @@ type Place struct {
 // pace is how often a set is read.
 //
 //	the set was read              a key that is in it   one that is not
-//	less than again ago           is used               ErrUnavailable: it may be new
+//	less than again ago           is used               ErrUnavailable: it may be new; ErrKey where
+//	                                                    it was read for this very key
 //	less than fresh ago           is used               the set is read again
 //	less than usable ago          the set is read again; what it was holds where that fails
 //	longer ago, or never          the set is read again; ErrUnavailable where that fails
@@ -55,6 +56,8 @@ type Keys struct {
 	// fetched is when the set was last read whole, tried when reading last began.
 	fetched, tried time.Time
 	failure        error
+	// missing is the name for which the set was last read in vain.
+	missing string
 	// reading is closed when the reading under way ends; nil where none is.
 	reading chan struct{}
 }
@@ -90,14 +93,17 @@ func (k *Keys) find(ctx context.Context, name string) ([]jose.JSONWebKey, error)
 		return k.wait(ctx, reading, name)
 	case time.Since(k.tried) < k.pace.again:
 		defer k.mu.Unlock()
-		if need == better {
+		switch {
+		case need == better:
 			return found, nil
+		case k.failure == nil && k.missing != "" && name == k.missing:
+			return nil, ErrKey
 		}
 		return nil, k.unavailable()
 	}
 	k.reading, k.tried = make(chan struct{}), time.Now()
 	k.mu.Unlock()
-	k.renew(ctx)
+	k.renew(ctx, name)
 	return k.settled(name)
 }
 
@@ -137,9 +143,9 @@ func (k *Keys) named(name string) []jose.JSONWebKey {
 	return out
 }
 
-// renew reads the set. It does so for all who wait: that the one who asked first
-// has gone away ends nothing.
-func (k *Keys) renew(ctx context.Context) {
+// renew reads the set, because a name is asked for. It does so for all who wait:
+// that the one who asked first has gone away ends nothing.
+func (k *Keys) renew(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
 	data, err := k.read(ctx)
@@ -150,7 +156,10 @@ func (k *Keys) renew(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failure = err; err == nil {
-		k.keys, k.fetched = keys, time.Now()
+		k.keys, k.fetched, k.missing = keys, time.Now(), ""
+		if len(k.named(name)) == 0 {
+			k.missing = name
+		}
 	}
 	close(k.reading)
 	k.reading = nil

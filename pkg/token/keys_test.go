@@ -75,6 +75,9 @@ func TestRotatedKeyIsFoundWithoutARestart(t *testing.T) {
 		b.expect(before, token.ErrUnavailable, 3) // read a moment ago: it might be newer still
 		<-time.After(30 * time.Second)
 		b.expect(before, token.ErrKey, 4)
+		b.expect(before, token.ErrKey, 4) // asked again, it is no other key
+		<-time.After(30 * time.Second)
+		b.expect(before, token.ErrKey, 5)
 	})
 }
 
