@@ -49,6 +49,8 @@ const fetchTimeout = 5 * time.Second
 // concurrent use.
 type Keys struct {
 	read func(ctx context.Context) ([]byte, error)
+	// told is called after each reading.
+	told func(ctx context.Context, err error)
 	pace pace
 
 	mu   sync.Mutex
@@ -63,17 +65,21 @@ type Keys struct {
 }
 
 // NewKeys are the keys at a place. Those at a URL are fetched over transport,
-// which must be as careful about addresses as the place says.
-func NewKeys(p Place, transport http.RoundTripper) *Keys {
+// which must be as careful about addresses as the place says. told, where it is
+// not nil, hears how each reading of the set ended.
+func NewKeys(p Place, transport http.RoundTripper, told func(ctx context.Context, err error)) *Keys {
+	if told == nil {
+		told = func(context.Context, error) {}
+	}
 	if p.File != "" {
-		return &Keys{pace: fromFile, read: func(context.Context) ([]byte, error) { return readFile(p.File) }}
+		return &Keys{pace: fromFile, told: told, read: func(context.Context) ([]byte, error) { return readFile(p.File) }}
 	}
 	client := &http.Client{
 		Transport: transport, Timeout: fetchTimeout,
 		// Where the operator's URL leads to is the operator's to say.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Keys{pace: overHTTP, read: func(ctx context.Context) ([]byte, error) { return fetch(ctx, client, p.URL) }}
+	return &Keys{pace: overHTTP, told: told, read: func(ctx context.Context) ([]byte, error) { return fetch(ctx, client, p.URL) }}
 }
 
 // find is the keys of a name, or all of them where the name is "".
@@ -153,6 +159,7 @@ func (k *Keys) renew(ctx context.Context, name string) {
 	if err == nil {
 		keys, err = parseSet(data)
 	}
+	k.told(ctx, err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failure = err; err == nil {

@@ -180,7 +180,7 @@ func TestAllWhoWaitShareOneFetch(t *testing.T) {
 		key := tokentest.NewKey(t, "k1", "ES256")
 		b.issuer.Publish(tokentest.Set(t, key))
 		held := slow{b.issuer, make(chan struct{})}
-		b.verifier.Keys = token.NewKeys(token.Place{URL: url}, held)
+		b.verifier.Keys = token.NewKeys(token.Place{URL: url}, held, nil)
 		text := key.Sign(t, "secevent+jwt", claims(nil))
 		first, leave := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -205,7 +205,7 @@ func TestAllWhoWaitShareOneFetch(t *testing.T) {
 func TestIssuerThatNeverAnswersIsLeftAfterFiveSeconds(t *testing.T) {
 	trial(t, func(t *testing.T, b *bench) {
 		key := tokentest.NewKey(t, "k1", "ES256")
-		b.verifier.Keys = token.NewKeys(token.Place{URL: url}, slow{b.issuer, make(chan struct{})})
+		b.verifier.Keys = token.NewKeys(token.Place{URL: url}, slow{b.issuer, make(chan struct{})}, nil)
 		begun := time.Now()
 		b.expect(key, token.ErrUnavailable, 0)
 		if took := time.Since(begun); took != 5*time.Second {
@@ -217,7 +217,7 @@ func TestIssuerThatNeverAnswersIsLeftAfterFiveSeconds(t *testing.T) {
 func TestWaitingEndsWithItsContext(t *testing.T) {
 	trial(t, func(t *testing.T, b *bench) {
 		key := tokentest.NewKey(t, "k1", "ES256")
-		b.verifier.Keys = token.NewKeys(token.Place{URL: url}, slow{b.issuer, make(chan struct{})})
+		b.verifier.Keys = token.NewKeys(token.Place{URL: url}, slow{b.issuer, make(chan struct{})}, nil)
 		text := key.Sign(t, "secevent+jwt", claims(nil))
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.verify(key) })
@@ -240,7 +240,7 @@ func TestFileOfKeysIsReadAnew(t *testing.T) {
 		}
 	}
 	trial(t, func(t *testing.T, b *bench) {
-		b.verifier.Keys = token.NewKeys(token.Place{File: path}, nil)
+		b.verifier.Keys = token.NewKeys(token.Place{File: path}, nil, nil)
 		b.expect(before, token.ErrUnavailable, 0)
 		write(tokentest.Set(t, before))
 		<-time.After(time.Second)
@@ -264,7 +264,7 @@ func TestRingHoldsWhatIsInUse(t *testing.T) {
 	ring := token.NewRing(func(allowPrivate bool) http.RoundTripper {
 		allowed = append(allowed, allowPrivate)
 		return issuer
-	})
+	}, nil)
 	a, b := token.Place{URL: url}, token.Place{URL: url, AllowPrivate: true}
 	first := ring.Hold([]token.Place{a, b, a})
 	if len(first) != 2 || first[a] == first[b] || len(allowed) != 2 {
@@ -276,4 +276,28 @@ func TestRingHoldsWhatIsInUse(t *testing.T) {
 	if back := ring.Hold([]token.Place{b}); back[b] == first[b] {
 		t.Error("keys that were no longer in use were kept")
 	}
+}
+
+func TestEveryReadingIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ends []bool
+		key, issuer := tokentest.NewKey(t, "k1", "ES256"), &tokentest.Issuer{}
+		ring := token.NewRing(func(bool) http.RoundTripper { return issuer }, func(_ context.Context, p token.Place, err error) {
+			if p.URL != url {
+				t.Errorf("told of %v", p)
+			}
+			ends = append(ends, err == nil)
+		})
+		b := &bench{t, issuer, trusting(issuer)}
+		b.verifier.Keys = ring.Hold([]token.Place{{URL: url}})[token.Place{URL: url}]
+		issuer.Publish(tokentest.Set(t, key))
+		b.expect(key, nil, 1)
+		issuer.Fail(http.StatusBadGateway, nil)
+		<-time.After(10 * time.Minute)
+		b.expect(key, nil, 2) // what was read before still holds, but somebody must know
+		b.expect(key, nil, 2)
+		if len(ends) != 2 || !ends[0] || ends[1] {
+			t.Errorf("told %v", ends)
+		}
+	})
 }

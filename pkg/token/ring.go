@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"net/http"
 	"sync"
 )
@@ -9,14 +10,20 @@ import (
 // survives a change of the configuration. It is safe for concurrent use.
 type Ring struct {
 	transport func(allowPrivate bool) http.RoundTripper
+	told      func(ctx context.Context, p Place, err error)
 
 	mu   sync.Mutex
 	held map[Place]*Keys
 }
 
-// NewRing makes a ring whose sets are fetched over what transport gives.
-func NewRing(transport func(allowPrivate bool) http.RoundTripper) *Ring {
-	return &Ring{transport: transport}
+// NewRing makes a ring whose sets are fetched over what transport gives. told
+// hears how each reading of a set ended: where that fails, keys that were read
+// before go on to be used for a while.
+func NewRing(transport func(allowPrivate bool) http.RoundTripper, told func(ctx context.Context, p Place, err error)) *Ring {
+	if told == nil {
+		told = func(context.Context, Place, error) {}
+	}
+	return &Ring{transport: transport, told: told}
 }
 
 // Hold gives the keys at the places. It forgets those at all others, so that the
@@ -30,7 +37,7 @@ func (r *Ring) Hold(places []Place) map[Place]*Keys {
 			next[p] = r.held[p]
 		}
 		if next[p] == nil {
-			next[p] = NewKeys(p, r.transport(p.AllowPrivate))
+			next[p] = NewKeys(p, r.transport(p.AllowPrivate), func(ctx context.Context, err error) { r.told(ctx, p, err) })
 		}
 		out[p] = next[p]
 	}

@@ -21,7 +21,7 @@ const url = "https://issuer.example/jwks.json"
 // trusting is a verifier of what an issuer publishes.
 func trusting(issuer *tokentest.Issuer) *token.Verifier {
 	return &token.Verifier{
-		Keys: token.NewKeys(token.Place{URL: url}, issuer), Issuer: "https://issuer.example",
+		Keys: token.NewKeys(token.Place{URL: url}, issuer, nil), Issuer: "https://issuer.example",
 		Audience: []string{"https://joinery.example", "joinery"}, Algorithms: token.DefaultAlgorithms(),
 	}
 }
@@ -286,7 +286,7 @@ func FuzzVerify(f *testing.F) {
 		f.Fatal(err)
 	}
 	v := &token.Verifier{
-		Keys: token.NewKeys(token.Place{File: path}, nil), Issuer: "https://issuer.example",
+		Keys: token.NewKeys(token.Place{File: path}, nil, nil), Issuer: "https://issuer.example",
 		Audience: []string{"joinery"}, Algorithms: token.DefaultAlgorithms(),
 	}
 	good := key.Sign(f, "secevent+jwt", claims(nil))

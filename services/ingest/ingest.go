@@ -68,9 +68,10 @@ type Service struct {
 	metrics metrics
 	sources atomic.Pointer[registry]
 	// held is the room left for request bodies, batches the places left for
-	// batches on their way to the broker.
+	// batches on their way to the broker, sets those for security event tokens.
 	held     *semaphore.Weighted
 	batches  chan struct{}
+	sets     chan struct{}
 	failures *sampler
 }
 
@@ -87,7 +88,8 @@ const maxBatches = 12
 func New(sources []Source, deps Deps) (*Service, error) {
 	s := &Service{
 		journal: deps.Journal, tel: deps.Telemetry, metrics: newMetrics(deps.Telemetry.Metrics),
-		held: semaphore.NewWeighted(maxHeld), batches: make(chan struct{}, maxBatches), failures: &sampler{every: time.Second},
+		held: semaphore.NewWeighted(maxHeld), batches: make(chan struct{}, maxBatches),
+		sets: make(chan struct{}, maxSETs), failures: &sampler{every: time.Second},
 	}
 	if err := s.Reload(sources); err != nil {
 		return nil, err

@@ -20,6 +20,16 @@ import (
 // and in its own (RFC 8417 section 2.3).
 const setType = "secevent+jwt"
 
+const (
+	// MaxSET is the size of a security event token in bytes. Whoever sends one is
+	// unknown until all of it is there.
+	MaxSET = 256 << 10
+	// maxSETs bounds the tokens that are read and verified at a time: together they
+	// take half of the room for bodies, so that unknown senders leave the other
+	// doors theirs.
+	maxSETs = maxHeld / MaxSET / 2
+)
+
 // The refusals of security event tokens; their reasons are the error codes of
 // RFC 8935 section 2.4.
 var (
@@ -61,7 +71,13 @@ func (s *Service) receiveSET(ctx context.Context, w http.ResponseWriter, r *http
 	if kind != "application/"+setType || !plain || r.Header.Get("Content-Encoding") != "" {
 		return notSET
 	}
-	body, no := s.read(w, r, MaxBody)
+	select {
+	case s.sets <- struct{}{}:
+		defer func() { <-s.sets }()
+	default:
+		return overloaded
+	}
+	body, no := s.read(w, r, MaxSET)
 	if no != nil {
 		return no
 	}

@@ -3,10 +3,12 @@ package ingest_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,7 +58,7 @@ func tokenSource(t testing.TB, issuer http.RoundTripper, spec mapping.SourceSpec
 	return ingest.Source{
 		Name: "idp", Events: event.Source{Rules: rules, KeyField: event.KeyField(spec.IdentityKey)},
 		Credentials: []ingest.Credential{ingest.JWT{Verifier: &token.Verifier{
-			Keys: token.NewKeys(token.Place{URL: issuerName + "/jwks"}, issuer), Issuer: issuerName,
+			Keys: token.NewKeys(token.Place{URL: issuerName + "/jwks"}, issuer, nil), Issuer: issuerName,
 			Audience: []string{ours}, Algorithms: token.DefaultAlgorithms(),
 		}}},
 	}
@@ -233,7 +235,7 @@ func TestWhatIsNoPushIsAnsweredByHTTP(t *testing.T) {
 	}{
 		"another media type": {i.push(text, "Content-Type", "application/json"), http.StatusUnsupportedMediaType},
 		"compressed":         {i.push(text, "Content-Encoding", "gzip"), http.StatusUnsupportedMediaType},
-		"too large":          {i.push(strings.Repeat("a", 1<<20+1)), http.StatusRequestEntityTooLarge},
+		"too large":          {i.push(strings.Repeat("a", ingest.MaxSET+1)), http.StatusRequestEntityTooLarge},
 		"another path":       {i.pushTo("/v1/sets/", text), http.StatusNotFound},
 		"another method": {func() *httptest.ResponseRecorder {
 			w := httptest.NewRecorder()
@@ -368,4 +370,38 @@ func TestRefusalOfAProvedTokenNamesItsSourceAndNoValues(t *testing.T) {
 	if strings.Contains(i.log.String(), "canary") {
 		t.Errorf("the log shows what the token says:\n%s", i.log)
 	}
+}
+
+// withheldBody is a body that arrives when it is told to.
+type withheldBody struct{ arrive <-chan struct{} }
+
+func (s withheldBody) Read([]byte) (int, error) {
+	<-s.arrive
+	return 0, io.EOF
+}
+
+func TestUnknownSendersOfTokensLeaveRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := openIDP(t, hr())
+		arrive := make(chan struct{})
+		var senders sync.WaitGroup
+		for range 64 {
+			senders.Go(func() {
+				r := httptest.NewRequest(http.MethodPost, "/v1/sets/idp", withheldBody{arrive})
+				r.Header.Set("Content-Type", setMedia)
+				i.Handler().ServeHTTP(httptest.NewRecorder(), r)
+			})
+		}
+		synctest.Wait()
+		text := i.signed(stating("set-1", scimEvent+"prov:delete", nil, nil))
+		if w := i.push(text); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+			t.Errorf("got %d", w.Code)
+		}
+		if w := i.post(structured, oneEvent); w.Code != http.StatusAccepted {
+			t.Errorf("another door is closed: %d", w.Code)
+		}
+		close(arrive)
+		senders.Wait()
+		i.taken(i.push(text))
+	})
 }

@@ -139,6 +139,7 @@ type scene struct {
 	folder  *config.Folder
 	tail    map[string]string // collected before the broker is left
 	log     io.Writer
+	pusher  *pusher // of security event tokens
 }
 
 // defaults is the configuration of scenarios that bring none.
@@ -296,6 +297,10 @@ func (s *scene) do(verb, args string) {
 	switch verb {
 	case "event":
 		s.send(first, rest)
+	case "set":
+		s.push(args)
+	case "rotate":
+		s.rotate(args)
 	case "fault":
 		f, err := simulator.ParseFault(rest)
 		check(s, err)

@@ -1,6 +1,7 @@
 package wiring
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/joinery/joinery/pkg/config"
@@ -12,11 +13,21 @@ import (
 // newRing holds the keys of sources; they are fetched as carefully as targets
 // are called.
 func (b *Base) newRing() *token.Ring {
-	return token.NewRing(func(allowPrivate bool) http.RoundTripper {
+	reads := b.telemetry.Metrics.Counter("joinery_ingest_key_sets_read_total",
+		"Readings of the key sets of sources, by how they ended (ok, failed).", "result")
+	transport := func(allowPrivate bool) http.RoundTripper {
 		if b.options.Transport != nil {
 			return b.options.Transport
 		}
 		return scimhttp.NewTransport(allowPrivate, 1)
+	}
+	return token.NewRing(transport, func(ctx context.Context, p token.Place, err error) {
+		if err == nil {
+			reads.Add(1, "ok")
+			return
+		}
+		reads.Add(1, "failed")
+		b.telemetry.Log.WarnContext(ctx, "key set could not be read", "url", p.URL, "file", p.File, "error", err)
 	})
 }
 
