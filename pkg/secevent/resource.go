@@ -152,12 +152,16 @@ func whole(verb string, p scim.Path, value any) bool {
 	_, isObject := value.(map[string]any)
 	_, isList := value.([]any)
 	switch {
-	case p.Filter != nil || p.Sub != "" || strings.HasPrefix(p.Attr, "urn:"):
+	case p.Filter != nil || p.Sub != "" || strings.HasPrefix(strings.ToLower(p.Attr), "urn:"):
 		return false
 	case verb == "remove":
 		return value == nil // with a value, it removes only that one
-	case verb == "replace" && isList:
+	case verb == "replace" && (isList || value == nil):
 		return true
+	case value == nil:
+		return false // nothing is added
+	case attribute.Name == "manager":
+		return true // whoever it is, is named whole
 	default:
 		return !isObject && !isList && !attribute.Multi
 	}

@@ -82,7 +82,7 @@ func keysAway(err error) *refusal {
 	seconds := int(fault.Pause(err).Round(time.Second).Seconds())
 	return &refusal{
 		status: http.StatusServiceUnavailable, reason: "keys_unavailable", title: "Keys unavailable",
-		detail: "The keys that the source signs with cannot be read now, so that nothing can be proved. Send the same request again.",
+		detail: "The keys of the source cannot be read just now, so that nothing can be proved. Send the same request again.",
 		header: map[string]string{"Retry-After": strconv.Itoa(max(seconds, retryAfter))}, cause: err,
 	}
 }
