@@ -80,15 +80,12 @@ func riscMeanings() map[string]meaning {
 
 // caepMeanings (OpenID CAEP 1.0 section 3). A session that ends is no
 // employment that ends: it is recorded, and whatever happens to follow from it
-// is urgent.
+// is urgent. The others speak of sessions, devices and risks, not of accounts,
+// and come so often that they would drive what matters out of the history.
 func caepMeanings() map[string]meaning {
 	return map[string]meaning{
-		"session-revoked":          {kind: "changed", urgent: true},
-		"token-claims-change":      recorded(),
-		"credential-change":        recorded(),
-		"assurance-level-change":   recorded(),
-		"device-compliance-change": recorded(),
-		"risk-level-change":        recorded(),
+		"session-revoked":   {kind: "changed", urgent: true},
+		"credential-change": recorded(),
 	}
 }
 
@@ -97,12 +94,12 @@ func meaningOf(name string) (m meaning, known bool) {
 		m, known = scimMeanings()[name[len(scimPrefix):]]
 		return m, known
 	}
-	if short, ok := strings.CutPrefix(name, riscPrefix); ok {
-		m, known = riscMeanings()[short]
+	if rest, ok := strings.CutPrefix(name, riscPrefix); ok {
+		m, known = riscMeanings()[rest]
 		return m, known
 	}
-	if short, ok := strings.CutPrefix(name, caepPrefix); ok {
-		m, known = caepMeanings()[short]
+	if rest, ok := strings.CutPrefix(name, caepPrefix); ok {
+		m, known = caepMeanings()[rest]
 		return m, known
 	}
 	return meaning{}, false
