@@ -996,7 +996,9 @@ func TestAZombieCannotUndoALeaver(t *testing.T) {
 		})
 		w.stop()
 		// The first worker stands still on its way to enable the account.
-		w.transport = func(next http.RoundTripper) http.RoundTripper { return &stalled{RoundTripper: next, pause: 3 * time.Minute} }
+		w.transport = func(next http.RoundTripper) http.RoundTripper {
+			return &stalled{RoundTripper: next, pause: 3 * time.Minute}
+		}
 		w.more = func(t *dispatcher.Target) {
 			t.Vacant = func(ctx context.Context, lane joineryv1.Lane) error {
 				if lane == joineryv1.Lane_LANE_NORMAL {
