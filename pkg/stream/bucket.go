@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -57,14 +59,20 @@ func (b *Bucket[T]) Put(ctx context.Context, key string, value T, rev uint64) (u
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var next uint64
-	if rev == 0 {
-		next, err = b.kv.Create(ctx, key, data)
-	} else {
-		next, err = b.kv.Update(ctx, key, data, rev)
+	if !keyPattern.MatchString(key) {
+		return 0, fmt.Errorf("write %s: %w", b.name, errors.Join(ErrRefused, jetstream.ErrInvalidKey))
+	}
+	stream := bucketPrefix + b.name
+	msg := expecting(&nats.Msg{Subject: "$KV." + b.name + "." + key, Data: data}, stream, rev)
+	next, _, err := b.conn.commitsOf(stream).store(ctx, msg)
+	if rev == 0 && isWrongSequence(err) {
+		next, err = b.kv.Create(ctx, key, data) // in the place of one that was deleted
 	}
 	return next, b.writeError(err)
 }
+
+// keyPattern is what a key may be (NATS ADR-8).
+var keyPattern = regexp.MustCompile(`^[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*$`)
 
 // Delete removes a key where rev is still the stored revision, otherwise it
 // fails with ErrConflict.

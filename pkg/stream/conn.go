@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -61,6 +62,9 @@ type Conn struct {
 	js      jetstream.JetStream
 	options Options
 	log     *slog.Logger
+
+	mu      sync.Mutex
+	commits map[string]*commits // by stream
 }
 
 const (

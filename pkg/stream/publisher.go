@@ -43,11 +43,26 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 // PublishNew stores the message only where its subject holds none yet, however
 // long ago. duplicate tells that there was one.
 func (p *Publisher) PublishNew(topic string, msg *message.Message) (duplicate bool, err error) {
-	ack, err := p.publish(topic, msg, jetstream.WithExpectLastSequencePerSubject(0))
+	duplicate, err = p.expect(topic, msg, 0)
 	if isWrongSequence(err) {
 		return true, nil
 	}
-	return err == nil && ack.Duplicate, err
+	return duplicate, err
+}
+
+// expect stores the message where its subject's last sequence is the one given.
+func (p *Publisher) expect(topic string, msg *message.Message, sequence uint64) (duplicate bool, err error) {
+	out, err := encode(topic, msg)
+	if err != nil {
+		return false, err
+	}
+	name := streamOf(topic)
+	ctx, cancel := bounded(msg.Context())
+	defer cancel()
+	if _, duplicate, err = p.conn.commitsOf(name).store(ctx, expecting(out, name, sequence)); err != nil {
+		return false, publishError(topic, err)
+	}
+	return duplicate, nil
 }
 
 // overs bounds how often PublishOver looks again because others write the same
@@ -57,7 +72,15 @@ const overs = 10
 // PublishOver stores the message in the place of what its subject holds, which
 // over has seen and allowed; nil means that it holds nothing. It stores nothing,
 // and tells so, where over says no.
-func (p *Publisher) PublishOver(topic string, msg *message.Message, over func(*message.Message) bool) (stored bool, err error) {
+//
+// fresh tells that the subject probably holds nothing: then that is tried before
+// it is read.
+func (p *Publisher) PublishOver(topic string, msg *message.Message, fresh bool, over func(*message.Message) bool) (stored bool, err error) {
+	if fresh {
+		if _, err := p.expect(topic, msg, 0); !isWrongSequence(err) {
+			return err == nil, err
+		}
+	}
 	for range overs {
 		held, err := p.conn.Last(msg.Context(), streamOf(topic), topic)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -66,7 +89,7 @@ func (p *Publisher) PublishOver(topic string, msg *message.Message, over func(*m
 		if !over(held.Message) {
 			return false, nil
 		}
-		_, err = p.publish(topic, msg, jetstream.WithExpectLastSequencePerSubject(held.Sequence))
+		_, err = p.expect(topic, msg, held.Sequence)
 		if !isWrongSequence(err) {
 			return err == nil, err
 		}

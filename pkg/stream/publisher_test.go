@@ -311,7 +311,7 @@ func TestPublishingOverSeesWhatItReplaces(t *testing.T) {
 		return id != "last"
 	}
 	for _, id := range []string{"one", "last", "late"} {
-		stored, err := p.PublishOver(subject, message.NewMessage(id, nil), over)
+		stored, err := p.PublishOver(subject, message.NewMessage(id, nil), id == "late", over)
 		must(t, err)
 		if want := id != "late"; stored != want {
 			t.Errorf("%s: stored %v", id, stored)

@@ -246,6 +246,7 @@ func (b BucketSpec) config(replicas int) jetstream.StreamConfig {
 		MaxMsgs: -1, MaxMsgsPerSubject: int64(b.History), MaxConsumers: -1, MaxBytes: -1, MaxMsgSize: maxMessage,
 		Duplicates: time.Duration(dedupeWindow), Replicas: replicas, AllowDirect: true,
 		AllowRollup: true, DenyDelete: true, // a purge of one key is a rollup
+		AllowAtomicPublish: true,
 	}
 }
 

@@ -59,7 +59,7 @@ func orMapper(target string) string {
 // PublishOver only in the place of what over allows.
 type Publisher interface {
 	Publish(topic string, messages ...*message.Message) error
-	PublishOver(topic string, msg *message.Message, over func(held *message.Message) bool) (stored bool, err error)
+	PublishOver(topic string, msg *message.Message, fresh bool, over func(held *message.Message) bool) (stored bool, err error)
 	PublishNew(topic string, msg *message.Message) (duplicate bool, err error)
 }
 
@@ -86,7 +86,8 @@ func (o Outbox) Command(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 	if err != nil {
 		return err
 	}
-	_, err = o.publisher.PublishOver(CommandSubject(c), msg, func(held *message.Message) bool {
+	fresh := c.GetCause() == joineryv1.Cause_CAUSE_EVENT && len(c.GetEarlier()) == 0
+	_, err = o.publisher.PublishOver(CommandSubject(c), msg, fresh, func(held *message.Message) bool {
 		if held == nil {
 			return true
 		}

@@ -20,7 +20,7 @@ type spool struct {
 	held        *message.Message // what PublishOver finds
 }
 
-func (s *spool) PublishOver(topic string, msg *message.Message, over func(*message.Message) bool) (bool, error) {
+func (s *spool) PublishOver(topic string, msg *message.Message, _ bool, over func(*message.Message) bool) (bool, error) {
 	if !over(s.held) {
 		return false, nil
 	}

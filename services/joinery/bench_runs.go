@@ -71,7 +71,7 @@ func saturate(ctx context.Context, o benchOptions, relaxed bool) (_ float64, err
 	if err != nil {
 		return 0, err
 	}
-	r, err := newRig(ctx, o, relaxed, unbounded, 64, target)
+	r, err := newRig(ctx, o, relaxed, unbounded, 256, target)
 	if err != nil {
 		return 0, err
 	}

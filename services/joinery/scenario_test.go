@@ -445,7 +445,8 @@ func (s *scene) outcomes() string {
 	conn, err := stream.Dial(s.Context(), s.bubble.Broker.Options("reader"))
 	check(s, err)
 	defer conn.Close()
-	var b bytes.Buffer
+	var events []string
+	lines := map[string][]string{} // by event
 	for stored, err := range conn.Scan(s.Context(), stream.Outcomes, "joinery.outcome.>") {
 		check(s, err)
 		var o joineryv1.Outcome
@@ -460,7 +461,19 @@ func (s *scene) outcomes() string {
 		} else if i := strings.IndexAny(event, "-"); i > 0 {
 			event = event[:i]
 		}
-		fmt.Fprintln(&b, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", event, where, identity.ResultName(o.GetResult()), o.GetOperation())))
+		line := strings.TrimSpace(fmt.Sprintf("%s %s %s %s", event, where, identity.ResultName(o.GetResult()), o.GetOperation()))
+		if _, seen := lines[event]; !seen {
+			events = append(events, event)
+		}
+		if where == "mapper" { // it may be stored after its own command's outcome
+			lines[event] = slices.Insert(lines[event], 0, line)
+		} else {
+			lines[event] = append(lines[event], line)
+		}
+	}
+	var b strings.Builder
+	for _, event := range events {
+		fmt.Fprintln(&b, strings.Join(lines[event], "\n"))
 	}
 	return b.String()
 }

@@ -21,7 +21,7 @@ const closeTimeout = 30 * time.Second
 
 // Concurrency is how many persons are worked on at a time; events of one
 // person are handled one by one, in the order they were accepted.
-const Concurrency = 32
+const Concurrency = 512
 
 // Run handles the events that the subscriber brings until ctx ends, then
 // finishes those in hand.
