@@ -3,8 +3,10 @@ package joinery_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"github.com/joinery/joinery/pkg/embedded/bubble"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/simulator"
 	"github.com/joinery/joinery/services/deadletter"
 )
 
@@ -89,23 +92,34 @@ func (s *scene) live() {
 	for i, who := range []string{"ann", "bob", "cid", "dan"} {
 		s.insist("joined", i, fmt.Sprintf(`{"employee_id":"%s","email":"%s@example.com","title":"Rep"}`, who, who))
 	}
+	s.between(1)
 	s.later(40) // what a dead process held comes again after 15 s
 	s.insist("changed", 10, `{"employee_id":"dan","title":"Lead"}`)
 	for i, who := range []string{"ann", "bob", "cid"} {
 		s.insist("left", 20+i, fmt.Sprintf(`{"employee_id":"%s"}`, who))
 		s.later(2)
 	}
+	s.between(2)
 	s.later(40)
 	s.approveAll()
 	s.later(5)
+	s.between(3)
 	s.insist("rehired", 30, `{"employee_id":"ann","email":"ann@example.com","title":"Head"}`)
 	s.insist("joined", 31, `{"employee_id":"eve","email":"eve@example.com","title":"Rep"}`)
+	s.between(4)
 	s.later(40)
 	check(s, s.targets["acme"].Remove(scim.Users, "000001"))
 	for !s.try("POST", "/api/v1/cases/acme-"+identity.IDOf("eve")+"/replay", `{"by":"ops"}`) {
 		s.later(2)
 	}
 	s.later(60)
+}
+
+// between lets a test disturb the story.
+func (s *scene) between(step int) {
+	if s.disturb != nil {
+		s.disturb(step)
+	}
 }
 
 // insist sends an event as a source does: again until it is accepted.
@@ -217,5 +231,90 @@ func judgeLog(s *scene, name string) {
 		if n > 1 {
 			s.Errorf("%s: %s was created %d times", name, who, n)
 		}
+	}
+}
+
+// cutRedis ends all connections to Redis, and refuses new ones, or allows them
+// again.
+func (s *scene) cutRedis(cut bool) {
+	s.wires.Lock()
+	defer s.wires.Unlock()
+	s.cut = cut
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	s.conns = nil
+}
+
+// dialRedis is the way to Redis.
+func (s *scene) dialRedis(ctx context.Context, network, addr string) (net.Conn, error) {
+	s.wires.Lock()
+	defer s.wires.Unlock()
+	if s.cut {
+		return nil, errors.New("no route to Redis")
+	}
+	c, err := s.bubble.Redis.Dial(ctx, network, addr)
+	if err == nil {
+		s.conns = append(s.conns, c)
+	}
+	return c, err
+}
+
+// TestPartsThatFailLoseAndDoubleNothing disturbs the same story by what fails
+// around the process: the broker, Redis, a target.
+func TestPartsThatFailLoseAndDoubleNothing(t *testing.T) {
+	for name, disturb := range map[string]func(s *scene, step int){
+		"the broker restarts": func(s *scene, _ int) {
+			s.insist("changed", 11, `{"employee_id":"dan","title":"Lead"}`) // with work under way
+			s.bubble.RestartBroker(s.T)
+		},
+		"Redis loses its memory": func(s *scene, _ int) { s.bubble.Redis.Flush() },
+		"Redis is away for a minute": func(s *scene, step int) {
+			if step == 2 {
+				s.cutRedis(true)
+				s.later(60)
+				s.cutRedis(false)
+			}
+		},
+		"a target hangs for ten minutes": func(s *scene, step int) {
+			if step != 2 {
+				return
+			}
+			s.bubble.Transport.Handle("acme.example", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+			s.insist("changed", 12, `{"employee_id":"dan","title":"Lead"}`)
+			s.later(600)
+			s.bubble.Transport.Handle("acme.example", s.targets["acme"])
+			s.later(300)
+		},
+		"a target forgets what it was sent, half of the time": func(s *scene, step int) {
+			if step == 1 {
+				f, err := simulator.ParseFault("lost:chance=0.5")
+				check(s, err)
+				s.targets["globex"].Inject(f)
+			}
+			if step == 4 {
+				s.targets["globex"].Heal()
+				s.later(600)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble.Run(t, func(t *testing.T, b *bubble.Bubble) {
+				s := newScene(t, b, crashConfig())
+				s.log = io.Discard
+				s.disturb = func(step int) { disturb(s, step) }
+				s.start()
+				check(t, s.targets["acme"].Seed(scim.Users, scim.Resource{
+					"schemas": []any{scim.UserSchema}, "userName": "eve@example.com", "externalId": "stranger",
+				}))
+				s.live()
+				book := s.settle()
+				s.halt()
+				judge(s)
+				for _, gap := range book.Gaps {
+					t.Errorf("no outcome for %+v", gap)
+				}
+			})
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -135,6 +137,10 @@ type scene struct {
 	armed   atomic.Pointer[string] // crash after the next call of this method
 	crashed chan struct{}
 	passing func(crash.Point)
+	disturb func(step int)
+	wires   sync.Mutex // of Redis
+	cut     bool
+	conns   []net.Conn
 	gaps    []deadletter.Gap
 	folder  *config.Folder
 	tail    map[string]string // collected before the broker is left
@@ -219,7 +225,7 @@ func (s *scene) start() {
 	ctx, cancel := context.WithCancel(crash.With(s.Context(), s.pass))
 	base, err := wiring.Open(ctx, wiring.Options{
 		Service: "joinery", Worker: "all-in-one", Folder: s.folder, Broker: s.bubble.Broker.Options("joinery"),
-		Limiter: redisrate.Options{Addr: "127.0.0.1:6379", Dialer: s.bubble.Redis.Dial},
+		Limiter: redisrate.Options{Addr: "127.0.0.1:6379", Dialer: s.dialRedis},
 		Log:     s.log, Transport: s, Jitter: func(d time.Duration) time.Duration { return d },
 	})
 	check(s, err)
