@@ -149,15 +149,18 @@ func (b *Base) connect(ctx context.Context) (err error) {
 // limit puts the targets' rates in force.
 func (b *Base) limit(folder *config.Folder) error {
 	for name, t := range folder.Targets {
-		var limits rate.Limits
-		for _, r := range t.Rate {
-			limits = append(limits, rate.Window{Requests: r.Requests, Per: r.Per})
-		}
-		if err := b.limiter.Configure(name, limits); err != nil {
+		if err := b.limiter.Configure(name, limitsOf(t)); err != nil {
 			return fmt.Errorf("target %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func limitsOf(t config.Target) (limits rate.Limits) {
+	for _, r := range t.Rate {
+		limits = append(limits, rate.Window{Requests: r.Requests, Per: r.Per})
+	}
+	return limits
 }
 
 // Telemetry is the process's telemetry.

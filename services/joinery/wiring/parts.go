@@ -16,6 +16,7 @@ import (
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/rate"
 	"github.com/joinery/joinery/pkg/reconcile"
+	"github.com/joinery/joinery/pkg/redisrate"
 	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
@@ -260,6 +261,25 @@ func (b *Base) client(t config.Target, service string, wait func(ctx context.Con
 }
 
 func (b *Base) authenticator(t config.Target) scimhttp.Authenticator {
+	return authenticator(t, b.options.Transport)
+}
+
+// Client is a SCIM client of a target for a tool that asks it on its own. It keeps
+// to the target's rate by itself: whatever else is sent comes on top.
+func Client(t config.Target) (*scimhttp.Client, error) {
+	limiter := redisrate.NewLocal(redisrate.Options{})
+	if err := limiter.Configure(t.Name, limitsOf(t)); err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	return scimhttp.New(scimhttp.Options{
+		Endpoint: t.Endpoint, Auth: authenticator(t, nil), AllowPrivate: t.AllowPrivate, Timeout: t.Retry.Timeout,
+		Wait: func(ctx context.Context, cost int) error { return limiter.Wait(ctx, t.Name, rate.Normal, cost) },
+	})
+}
+
+// authenticator is how a target is told who we are; transport replaces the safe
+// one (tests).
+func authenticator(t config.Target, transport http.RoundTripper) scimhttp.Authenticator {
 	a := t.Auth
 	switch {
 	case a.Bearer != nil:
@@ -269,9 +289,8 @@ func (b *Base) authenticator(t config.Target) scimhttp.Authenticator {
 	case a.Header != nil:
 		return scimhttp.Header{Name: a.Header.Name, Value: a.Header.Value.Read}
 	case a.OAuth2 != nil:
-		var transport http.RoundTripper = scimhttp.NewTransport(t.AllowPrivate, 1)
-		if b.options.Transport != nil {
-			transport = b.options.Transport
+		if transport == nil {
+			transport = scimhttp.NewTransport(t.AllowPrivate, 1)
 		}
 		return &scimhttp.ClientCredentials{
 			TokenURL: a.OAuth2.TokenURL, ClientID: a.OAuth2.ClientID, ClientSecret: a.OAuth2.ClientSecret.Read,
