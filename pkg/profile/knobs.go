@@ -11,9 +11,11 @@ type Knobs struct {
 	ContentType string `knob:"request.content_type" enum:"application/scim+json application/json" doc:"The media type of request bodies."`
 	UserAgent   bool   `knob:"request.user_agent_required" doc:"Requests without a User-Agent are refused. Joinery always sends one."`
 	Discovery   string `knob:"discovery" enum:"full none" doc:"none: there is no ServiceProviderConfig; a list of one user is the control request instead."`
+	ConfigPath  string `knob:"discovery.path" doc:"The name of the endpoint for the ServiceProviderConfig, where it is another."`
 	ETag        string `knob:"etag" enum:"advertised no" doc:"no: versions are neither sent nor believed."`
 
 	// Searching and listing.
+	UserNameAs    string        `knob:"filter.user_name_as" doc:"The attribute by which a user name is searched, where it is not userName."`
 	UserFilters   []string      `knob:"filter.user_attrs" doc:"The attributes by which users can be searched with eq. Empty: all."`
 	GroupFilters  []string      `knob:"filter.group_attrs" doc:"The attributes by which groups can be searched with eq. Empty: all."`
 	FilterRefused []string      `knob:"filter.refused" doc:"Attributes by which a search does not work, although it should."`
@@ -37,6 +39,8 @@ type Knobs struct {
 
 	// Changing.
 	Update       string   `knob:"update.style" enum:"patch put active-only" doc:"How users are changed. put: by reading, changing and replacing the whole. active-only: nothing but active can be changed."`
+	PutActiveAs  []string `knob:"put.active_as" doc:"Names under which a PUT sends active as well."`
+	PatchBody    string   `knob:"patch.body" enum:"operations resource" doc:"resource: a PATCH holds the user itself. Operations would be read as a user without active."`
 	PatchForm    string   `knob:"patch.form" enum:"path pathless" doc:"path: each operation names its path. pathless: one operation whose value is an object."`
 	PatchMaxOps  int      `knob:"patch.max_ops" doc:"The most operations in a PATCH; 0 is no limit."`
 	OpCase       string   `knob:"patch.op_case" enum:"lower title" doc:"How op is written: replace, or Replace."`
@@ -64,7 +68,7 @@ type Knobs struct {
 	GroupDelete    string `knob:"group.delete" enum:"supported unsupported" doc:"unsupported: groups are removed in the application."`
 	GroupMembers   string `knob:"group.create_members" enum:"taken ignored" doc:"ignored: a new group is empty whatever was sent; members are added afterwards."`
 	UniqueGroups   bool   `knob:"group.unique_names" doc:"Two groups of one displayName are refused."`
-	MembersForm    string `knob:"members.add_form" enum:"path pathless" doc:"How members are added: path members, or an object without a path."`
+	MembersForm    string `knob:"members.add_form" enum:"path pathless bare wrapped" doc:"How members are added: path members; an object without a path; an array without a path; path members and an object that has them."`
 	MembersRemove  string `knob:"members.remove_form" enum:"filter array" doc:"How a member is removed: members[value eq \"id\"], or path members with an array."`
 	MembersMax     int    `knob:"members.max_per_request" doc:"The most members that a request may name; 0 is no limit."`
 	MembersDisplay bool   `knob:"members.need_display" doc:"A member needs display, the userName."`
