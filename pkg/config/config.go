@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/joinery/joinery/pkg/mapping"
+	"github.com/joinery/joinery/pkg/profile"
 	"github.com/joinery/joinery/pkg/spelling"
 )
 
@@ -44,8 +45,9 @@ type Folder struct {
 	Sources map[string]Source
 	Targets map[string]Target
 
-	env    func(string) (string, bool)
-	places map[string]*decoder // of targets, by name
+	env      func(string) (string, bool)
+	profiles profile.Catalogue
+	places   map[string]*decoder // of targets, by name
 }
 
 // Load reads a folder whole. Secrets in the environment are looked up by env
@@ -57,7 +59,11 @@ func Load(dir string, env func(string) (string, bool)) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Folder{Dir: dir, env: env, Digest: digest(files), Sources: map[string]Source{}, Targets: map[string]Target{}, places: map[string]*decoder{}}
+	profiles, err := profile.Load()
+	if err != nil {
+		return nil, fmt.Errorf("load the profiles: %w", err)
+	}
+	f := &Folder{Dir: dir, env: env, profiles: profiles, Digest: digest(files), Sources: map[string]Source{}, Targets: map[string]Target{}, places: map[string]*decoder{}}
 	if !slices.ContainsFunc(files, func(f file) bool { return f.name == mainFile }) {
 		files = append(files, file{name: mainFile})
 	}
@@ -78,7 +84,7 @@ type file struct {
 
 // read adds a file to the folder.
 func (f *Folder) read(from file) Problems {
-	d := &decoder{file: from.name, dir: f.Dir, env: f.env, places: map[string]*node{}}
+	d := &decoder{file: from.name, dir: f.Dir, env: f.env, profiles: f.profiles, places: map[string]*node{}}
 	root, problems := parse(from.name, from.data)
 	d.problems = problems
 	if root == nil || root.kind == absent {

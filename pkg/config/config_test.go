@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/joinery/joinery/pkg/mapping"
+	"github.com/joinery/joinery/pkg/profile"
 	"golang.org/x/tools/txtar"
 )
 
@@ -173,7 +174,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 				{Given: map[string]any{"email": "Ann@Example.com"}, Want: map[string]any{"userName": "ann@example.com"}},
 				{Given: map[string]any{"department": "Sales", "level": 5.0}, Assigned: &no},
 			},
-			Quirks: map[string]any{"patch": false, "pages": []any{1.0, map[string]any{"size": 10.0}}},
+			Quirks: map[string]any{"update.style": "put", "page.style": "none"}, Knobs: profile.Knobs{Update: "put", PageStyle: "none"},
 		},
 		"globex": {
 			Name: "globex", Profile: "scim2", Endpoint: "http://localhost:9000", AllowPrivate: true,

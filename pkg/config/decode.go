@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/joinery/joinery/pkg/profile"
 	"github.com/joinery/joinery/pkg/spelling"
 )
 
@@ -27,6 +28,7 @@ type decoder struct {
 	dir      string
 	env      func(string) (string, bool)
 	problems Problems
+	profiles profile.Catalogue
 	// places holds where each setting stands, by its path ("users[2].from").
 	places map[string]*node
 	// visits bounds the values read: aliases can repeat one many times over.

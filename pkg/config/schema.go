@@ -18,6 +18,8 @@ func Schema() []byte {
 	for _, part := range parts {
 		kinds = append(kinds, map[string]any{"$ref": "#/$defs/" + part})
 	}
+	target := schemaOf(reflect.TypeFor[Target](), setting{})
+	describeProfile(target)
 	doc := map[string]any{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
 		"title":   "Joinery configuration",
@@ -25,7 +27,7 @@ func Schema() []byte {
 		"$defs": map[string]any{
 			parts[0]: schemaOf(reflect.TypeFor[Joinery](), setting{}),
 			parts[1]: schemaOf(reflect.TypeFor[Source](), setting{}),
-			parts[2]: schemaOf(reflect.TypeFor[Target](), setting{}),
+			parts[2]: target,
 			"secret": secretSchema(),
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	_ "time/tzdata" // containers have no zones of their own
 
 	"github.com/joinery/joinery/pkg/mapping"
+	"github.com/joinery/joinery/pkg/profile"
 	"github.com/joinery/joinery/pkg/rate"
 )
 
@@ -16,7 +17,7 @@ type Target struct {
 	Endpoint     string         `yaml:"endpoint" need:"true" doc:"The base URL of its SCIM 2.0 service, as in https://acme.example/scim/v2."`
 	AllowPrivate bool           `yaml:"allow_private" doc:"Whether the endpoint may be in a private network or on this machine."`
 	Auth         TargetAuth     `yaml:"auth" need:"true" doc:"How Joinery proves who it is; exactly one way."`
-	Rate         []Rate         `yaml:"rate" max:"8" doc:"What the target allows; all hold at once. Without it, 10 requests a second."`
+	Rate         []Rate         `yaml:"rate" max:"8" doc:"What the target allows; all hold at once. Without it, what the profile documents, or else 10 requests a second."`
 	OffPeak      OffPeak        `yaml:"off_peak" doc:"When repairs and backfills may use the target. Without it, always."`
 	Concurrency  int            `yaml:"concurrency" default:"8" min:"1" max:"256" doc:"Requests under way at once, of each replica."`
 	Mode         string         `yaml:"mode" enum:"simulate live paused" default:"live" doc:"simulate: work everything out and send nothing. paused: keep commands until it is live."`
@@ -34,6 +35,8 @@ type Target struct {
 	Tests        []Test         `yaml:"tests" max:"1000" doc:"Examples that joinery validate runs."`
 	Quirks       map[string]any `yaml:"quirks" doc:"Settings of the profile that this target needs differently."`
 
+	// Knobs are how the target behaves: its profile with its quirks over it.
+	Knobs profile.Knobs
 	// Mapping is the compiled assignment and rules.
 	Mapping *mapping.Mapping
 	// Version changes whenever the target's file does.
@@ -107,8 +110,9 @@ type Rollout struct {
 
 // Deprovision is what becomes of an account whose person is no longer assigned.
 type Deprovision struct {
-	Action      string        `yaml:"action" enum:"disable delete none" default:"disable" doc:"disable: set active to false. delete: remove the account. none: leave it alone."`
-	DeleteAfter time.Duration `yaml:"delete_after" min:"1m" max:"87600h" doc:"Delete a disabled account after this time. Without it, never."`
+	Action       string        `yaml:"action" enum:"disable delete none" default:"disable" doc:"disable: set active to false. delete: remove the account. none: leave it alone."`
+	DeleteAfter  time.Duration `yaml:"delete_after" min:"1m" max:"87600h" doc:"Delete a disabled account after this time. Without it, never."`
+	Irreversible bool          `yaml:"irreversible" doc:"Whether deprovisioning may destroy what cannot be brought back, where the profile says that it does."`
 }
 
 // Guard is how much may happen before a person must agree.
@@ -164,9 +168,7 @@ type Test struct {
 // check reports what the tags cannot say, and compiles the rules.
 func (t *Target) check(d *decoder) {
 	d.endpoint("endpoint", t.Endpoint, t.AllowPrivate)
-	if t.Profile != "" {
-		d.name("profile", t.Profile)
-	}
+	t.resolve(d)
 	t.checkAuth(d)
 	t.checkRate(d)
 	t.checkOffPeak(d)
@@ -178,6 +180,7 @@ func (t *Target) check(d *decoder) {
 	if t.Deprovision.DeleteAfter > 0 && t.Deprovision.Action != "disable" {
 		d.wrong("deprovision.delete_after", "only a disabled account is deleted later: write action: disable, or leave delete_after out")
 	}
+	t.checkFinal(d)
 	if t.Retry.BackoffCap < t.Retry.Backoff {
 		d.wrong("retry.backoff_cap", "the longest wait is shorter than the first, which is %s", shortest(t.Retry.Backoff))
 	}
@@ -201,7 +204,7 @@ func (t *Target) checkAuth(d *decoder) {
 // checkRate fills in the default, and reports two limits for one window.
 func (t *Target) checkRate(d *decoder) {
 	if len(t.Rate) == 0 && !d.given("rate") {
-		t.Rate = []Rate{{Requests: 10, Per: time.Second}}
+		t.Rate = documented(t.Knobs.Rates)
 	}
 	seen := map[time.Duration]bool{}
 	for i, r := range t.Rate {
