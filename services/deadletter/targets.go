@@ -15,6 +15,9 @@ type Board struct {
 	States Store[target.State]
 	// Configured gives the targets of the configuration and their mode.
 	Configured func() map[string]string
+	// Profiles gives a target's profile and what its file says differently, by
+	// knob. May be nil.
+	Profiles func(target string) (profile string, quirks map[string]string)
 	// Waiting counts the commands of a target that are still to be done.
 	Waiting func(ctx context.Context, target string) (uint64, error)
 	// Cases counts open cases.
@@ -29,6 +32,11 @@ type TargetView struct {
 	Reason  string       `json:"reason,omitempty"`
 	Waiting uint64       `json:"waiting"`
 	State   target.State `json:"state"`
+	// Profile is the vendor profile that the target's file names.
+	Profile string `json:"profile,omitempty"`
+	// Quirks are what the target's file says differently from its profile, by
+	// knob; State.Quirks are what the target taught.
+	Quirks map[string]string `json:"quirks,omitempty"`
 }
 
 // Show gives one target.
@@ -49,6 +57,9 @@ func (b *Board) Show(ctx context.Context, name string) (TargetView, error) {
 	}
 	state = state.Under(all)
 	v := TargetView{Target: name, Mode: mode, State: state}
+	if b.Profiles != nil {
+		v.Profile, v.Quirks = b.Profiles(name)
+	}
 	v.Open, v.Reason = state.Open()
 	if mode != "live" {
 		v.Open, v.Reason = false, "mode "+mode

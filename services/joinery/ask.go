@@ -180,10 +180,14 @@ func (t *terminal) targets() *cobra.Command {
 		return t.print(views, func(w io.Writer) { writeTargets(w, views...) })
 	}
 	show := &cobra.Command{Use: "show TARGET", Short: "Show one target and what it taught", Args: exactly(1, "the name of one target")}
+	paste := show.Flags().Bool("yaml", false, "print a quirks: block for the target's file, with what it taught")
 	show.RunE = func(c *cobra.Command, args []string) error {
 		var v deadletter.TargetView
 		if err := console().get(c.Context(), "/targets/"+escape(args[0]), &v); err != nil {
 			return err
+		}
+		if *paste {
+			return writeQuirks(t.out, v)
 		}
 		return t.print(v, func(w io.Writer) { writeTarget(w, v) })
 	}
@@ -246,6 +250,7 @@ func writeTargets(w io.Writer, views ...deadletter.TargetView) {
 
 func writeTarget(w io.Writer, v deadletter.TargetView) {
 	writeTargets(w, v)
+	writeProfile(w, v)
 	if len(v.State.Quirks) == 0 {
 		return
 	}

@@ -348,7 +348,7 @@ func console(ctx context.Context, b *Base, desk *deadletter.Desk, cases *stream.
 	if err != nil {
 		return nil, err
 	}
-	board := &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Waiting: b.waiting}
+	board := &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Profiles: b.profiles, Waiting: b.waiting}
 	accountant := &deadletter.Accountant{
 		Journal: b.conn, Books: books, Closed: board.Closed, Log: b.telemetry.Log, Raise: b.bell.Raise,
 		Targets:   func() []string { return slices.Sorted(maps.Keys(b.folder.Load().Targets)) },
