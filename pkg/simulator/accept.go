@@ -28,6 +28,9 @@ func (s *Server) accepted(kind scim.Kind, r, current scim.Resource) (scim.Resour
 	if len(problems) > 0 {
 		return nil, bad(scim.InvalidValue, strings.Join(problems[:min(len(problems), maxProblems)], "; "))
 	}
+	if err := s.bent.fits(kind, r); err != nil {
+		return nil, err
+	}
 	out := writable(kind, r)
 	if kind == scim.Groups {
 		return out, s.checkMembers(out, current)

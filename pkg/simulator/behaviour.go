@@ -15,6 +15,8 @@ import (
 // the zero value is a strict provider as the RFCs have it. Fields combine
 // freely; a value that Validate does not know behaves as the zero value.
 type Behaviour struct {
+	// Vendor holds what is insisted on or missing besides.
+	Vendor
 	// UserAgentRequired refuses requests without a User-Agent with 403.
 	UserAgentRequired bool `json:"user_agent_required,omitempty"`
 	// SchemasRequired refuses a PATCH that does not name its message schema. A
@@ -88,6 +90,7 @@ func (b Behaviour) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: %q is none of %s", name, value, strings.Join(known, ", ")))
 		}
 	}
+	b.Vendor.validate(oneOf)
 	oneOf("error_shape", b.ErrorShape, "scim", "problem", "errors", "html")
 	oneOf("paging", b.Paging, "index", "cursor", "none", "repeats", "endless")
 	oneOf("page_over", b.PageOver, "clamp", "refuse")
@@ -105,7 +108,7 @@ func (b Behaviour) Validate() error {
 
 // refusal is the answer to a filter that the provider does not support, if it
 // is one; everything tells that it is to be ignored.
-func (b Behaviour) refusal(f scim.Filter) (p *reply, everything bool) {
+func (b Behaviour) refusal(f scim.Filter, kinds ...scim.Kind) (p *reply, everything bool) {
 	words, attributes := usedBy(f)
 	why := ""
 	for _, w := range words {
@@ -117,6 +120,9 @@ func (b Behaviour) refusal(f scim.Filter) (p *reply, everything bool) {
 		if strings.EqualFold(a, "password") {
 			refused := failure(http.StatusBadRequest, scim.InvalidFilter, "password cannot be searched for")
 			return &refused, false
+		}
+		if !b.searchable(a, kinds) {
+			why = "filters by " + a + " are not supported"
 		}
 		if len(b.FilterAttributes) > 0 && !slices.ContainsFunc(b.FilterAttributes, func(k string) bool { return strings.EqualFold(k, a) }) {
 			why = "filters by " + a + " are not supported"

@@ -46,7 +46,7 @@ func (s *Server) providerConfig() map[string]any {
 		"patch":   supported(!s.bent.NoPatch),
 		"bulk":    map[string]any{"supported": s.options.Bulk > 0, "maxOperations": s.options.Bulk, "maxPayloadSize": maxBody},
 		"filter":  map[string]any{"supported": true, "maxResults": s.options.PageMax},
-		"sort":    supported(true), "etag": supported(true), "changePassword": supported(false),
+		"sort":    supported(true), "etag": supported(!s.bent.NoETag), "changePassword": supported(false),
 		"pagination": map[string]any{"cursor": s.bent.Paging == "cursor", "index": s.bent.Paging != "cursor" && s.bent.Paging != "none"},
 		"authenticationSchemes": []map[string]any{{
 			"primary": true, "type": "oauthbearertoken", "name": "Bearer token", "description": "A token in the Authorization header",

@@ -54,12 +54,14 @@ func (s *Server) list(values url.Values, kinds ...scim.Kind) reply {
 		return failed(err)
 	}
 	if q.filter != nil {
-		refused, everything := s.bent.refusal(q.filter)
+		refused, everything := s.bent.refusal(q.filter, kinds...)
 		if refused != nil {
 			return *refused
 		}
 		if everything {
 			q.filter = nil
+		} else if q.filter, err = s.bent.meant(q.filter); err != nil {
+			return failed(err)
 		}
 	}
 	var all []scim.Resource

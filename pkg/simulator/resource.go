@@ -10,6 +10,15 @@ import (
 
 func (s *Server) route(a ask) reply {
 	kind, id, _ := strings.Cut(strings.Trim(a.path, "/"), "/")
+	if refused := s.bent.absent(a, kind, id); refused != nil {
+		return *refused
+	}
+	if s.bent.DiscoveryPath != "" && kind == s.bent.DiscoveryPath {
+		kind = "ServiceProviderConfig"
+	}
+	if s.bent.NoETag {
+		a.ifMatch, a.ifNoneMatch = "", ""
+	}
 	switch kind {
 	case "Users", "Groups":
 		return s.resources(a, scim.Kind(kind), id)
@@ -85,6 +94,9 @@ func (s *Server) change(a ask, kind scim.Kind, current scim.Resource, sel select
 		return failure(http.StatusNotImplemented, "", a.method+" is not supported")
 	case a.method == http.MethodPut:
 		next, err := s.replacement(a.body, current)
+		if err == nil && kind == scim.Users {
+			err = s.bent.activated(next)
+		}
 		return s.keep(kind, current, next, err, sel)
 	case a.method == http.MethodPatch:
 		next, err := s.patched(a.body, current)
@@ -158,11 +170,17 @@ func (s *Server) patched(body []byte, current scim.Resource) (scim.Resource, err
 	if err != nil {
 		return nil, err
 	}
+	if s.bent.PatchBody == "resource" && kindOf(current) == scim.Users {
+		return readAsUser(doc, current), nil
+	}
 	schemas, said := doc.Get("schemas")
 	if (said || s.bent.SchemasRequired) && !names(schemas, scim.PatchSchema) {
 		return nil, bad(scim.InvalidSyntax, "schemas does not name "+scim.PatchSchema)
 	}
 	ops, err := scim.ParsePatch(body)
+	if err == nil {
+		ops, err = s.bent.understood(kindOf(current), ops)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +265,9 @@ func (s *Server) keep(kind scim.Kind, current, next scim.Resource, err error, se
 		next, err = s.accepted(kind, next, current)
 	}
 	if err == nil {
+		err = s.bent.keeps(kind, current, next)
+	}
+	if err == nil {
 		err = s.unique(kind, next, current.ID())
 	}
 	if err != nil {
@@ -273,6 +294,9 @@ func (s *Server) create(a ask, kind scim.Kind) reply {
 	r, err := parsed(a.body)
 	if err == nil {
 		err = s.countMembers(len(membersOf(r)))
+	}
+	if err == nil {
+		r, err = s.bent.welcome(kind, r)
 	}
 	if err == nil {
 		r, err = s.accepted(kind, r, nil)

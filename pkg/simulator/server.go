@@ -102,6 +102,12 @@ func New(o Options) *Server {
 	o.Base = strings.TrimRight(o.Base, "/")
 	o.Public = strings.TrimRight(o.Public, "/")
 	o.Behaviour.NoPatch = o.Behaviour.NoPatch || o.NoPatch
+	if o.Behaviour.PageMax > 0 {
+		o.PageMax = o.Behaviour.PageMax
+	}
+	if o.Behaviour.BulkMax > 0 && o.Bulk > 0 {
+		o.Bulk = min(o.Bulk, o.Behaviour.BulkMax)
+	}
 	o.Behaviour.Visibility = max(o.Behaviour.Visibility, o.Visibility)
 	return &Server{options: o, store: newStore(o), faults: newFaults(o.Seed), bent: o.Behaviour}
 }

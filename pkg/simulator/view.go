@@ -15,10 +15,11 @@ func (s *Server) shown(status int, r scim.Resource, sel selection) reply {
 	out := s.view(r)
 	location, _ := out.Get("meta.location")
 	text, _ := location.(string)
-	return reply{
-		status: status, body: sel.of(out),
-		header: map[string]string{"ETag": r.Version(), "Location": text},
+	header := map[string]string{"ETag": r.Version(), "Location": text}
+	if s.bent.NoETag {
+		delete(header, "ETag")
 	}
+	return reply{status: status, body: sel.of(out), header: header}
 }
 
 // view is a resource as callers see it: without what is never returned, with
@@ -29,6 +30,9 @@ func (s *Server) view(r scim.Resource) scim.Resource {
 	kind := kindOf(r)
 	if meta, ok := out["meta"].(map[string]any); ok {
 		meta["location"] = s.location(kind, r.ID())
+		if s.bent.NoETag {
+			delete(meta, "version")
+		}
 	}
 	if kind == scim.Groups {
 		s.showMembers(out)

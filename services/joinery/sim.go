@@ -22,6 +22,7 @@ func (t *terminal) sim() *cobra.Command {
 		rate                int
 		faults              []string
 		options             simulator.Options
+		vendor              temper
 	)
 	c := &cobra.Command{
 		Use:   "sim",
@@ -31,7 +32,7 @@ exact about what it did (GET /_sim/commits, /_sim/requests, /_sim/stats), and
 able to misbehave (--fault, or POST /_sim/faults with fault=...).
 
 ` + faultHelp(),
-		Example: "  joinery sim --listen 127.0.0.1:9001 --token secret\n" +
+		Example: "  joinery sim --profile slack --quirk page.max_count=5\n  joinery sim --listen 127.0.0.1:9001 --token secret\n" +
 			"  joinery sim --rate 10 --fault 429:retry-after=5s:count=3:method=POST",
 		Args: exactly(0, "no arguments"),
 	}
@@ -46,7 +47,11 @@ able to misbehave (--fault, or POST /_sim/faults with fault=...).
 	f.BoolVar(&options.NoPatch, "no-patch", false, "refuse PATCH with 501")
 	f.DurationVar(&options.Visibility, "visibility", 0, "how long new resources stay invisible to filters")
 	f.StringArrayVar(&faults, "fault", nil, "a fault, NAME[:option=value]...; may be repeated")
+	vendor.flags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := vendor.apply(&options, &rate, c.Flags().Changed); err != nil {
+			return err
+		}
 		options.Token, options.Rate, options.Control = token, rate, true
 		if token == "" {
 			options.Token = os.Getenv("JOINERY_SIM_TOKEN")
