@@ -6,10 +6,12 @@ import (
 )
 
 // The breaker's settings: after tripAfter failures in a row, whatever the
-// account, the target counts as down and is only probed, at first after
-// probeFirst, then doubling up to probeCap.
+// account, or when more than half of the last window attempts failed, the target
+// counts as down and is only probed, at first after probeFirst, then doubling up
+// to probeCap.
 const (
 	tripAfter  = 5
+	window     = 20
 	probeFirst = time.Second
 	probeCap   = time.Minute
 )
@@ -17,7 +19,7 @@ const (
 // breaker says whether a target answers at all. It belongs to one process: each
 // replica learns by itself within a few calls.
 //
-//	closed --5 failures in a row--> open --probe succeeds--> closed
+//	closed --5 failures in a row, or 11 of 20--> open --probe succeeds--> closed
 //	                                 ^ |
 //	                                 +-+ probe fails: wait twice as long
 //
@@ -27,6 +29,7 @@ const (
 type breaker struct {
 	mu       sync.Mutex
 	failures int
+	last     []bool // of the last attempts, whether they failed
 	open     bool
 	wait     time.Duration
 	opened   chan struct{} // closed when the breaker opens
@@ -44,7 +47,23 @@ func (b *breaker) success() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures, b.wait = 0, probeFirst
+	b.note(false)
 	b.shut()
+}
+
+// note keeps the result of an attempt, and tells whether most of the last failed.
+func (b *breaker) note(failed bool) bool {
+	b.last = append(b.last, failed)
+	if len(b.last) > window {
+		b.last = b.last[1:]
+	}
+	n := 0
+	for _, f := range b.last {
+		if f {
+			n++
+		}
+	}
+	return len(b.last) == window && n > window/2
 }
 
 // failure notes a failure and tells whether the target now counts as down.
@@ -52,7 +71,7 @@ func (b *breaker) failure() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures++
-	if !b.open && b.failures >= tripAfter {
+	if most := b.note(true); !b.open && (most || b.failures >= tripAfter) {
 		b.open = true
 		b.closed = make(chan struct{})
 		close(b.opened)
@@ -85,7 +104,7 @@ func (b *breaker) trip() {
 
 func (b *breaker) shut() {
 	if b.open {
-		b.open = false
+		b.open, b.last = false, nil
 		b.opened = make(chan struct{})
 		close(b.closed)
 	}

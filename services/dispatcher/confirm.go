@@ -115,6 +115,17 @@ func nextCheck(a identity.Account, deleteAfter time.Duration) (time.Time, bool) 
 	}
 }
 
+// unread counts the disabled accounts that are still to be read again.
+func (v *vigil) unread() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.due)
+}
+
+// unreadable is how long an account may be overdue to be read before people are
+// told.
+const unreadable = 15 * time.Minute
+
 // retryCheck is the pause after a check that could not be made.
 const retryCheck = time.Minute
 
@@ -143,7 +154,12 @@ func (t *worker) Confirm(ctx context.Context) error {
 			return err
 		}
 		t.vigil.set(first.id, time.Now().Add(retryCheck)) // unless the watch says otherwise
-		if err := t.confirmAgain(ctx, first.id); err != nil && ctx.Err() == nil {
+		err := t.confirmAgain(ctx, first.id)
+		t.metrics.unconfirmed.Set(float64(t.vigil.unread()), t.name)
+		if err != nil && ctx.Err() == nil {
+			if time.Since(first.at) > unreadable {
+				t.raise(ctx, alert.Unconfirmed, t.name, t.name+" cannot be asked whether somebody who left is gone; see: joinery leavers")
+			}
 			t.log.WarnContext(ctx, "leaver not confirmed", "target", t.name, "identity", first.id, "kind", fault.KindOf(err).String(), "error", err)
 		}
 	}

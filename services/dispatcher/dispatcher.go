@@ -103,12 +103,13 @@ func (s Settings) Defaults() Settings {
 }
 
 type metrics struct {
-	outcomes  *telemetry.Counter
-	failures  *telemetry.Counter
-	held      *telemetry.Counter
-	confirmed *telemetry.Counter
-	latency   *telemetry.Histogram
-	open      *telemetry.Gauge
+	outcomes    *telemetry.Counter
+	failures    *telemetry.Counter
+	held        *telemetry.Counter
+	confirmed   *telemetry.Counter
+	unconfirmed *telemetry.Gauge
+	latency     *telemetry.Histogram
+	open        *telemetry.Gauge
 }
 
 func newMetrics(m *telemetry.Metrics) *metrics {
@@ -121,6 +122,8 @@ func newMetrics(m *telemetry.Metrics) *metrics {
 			"Commands that a guard put before a person, by target and source.", "target", "source"),
 		confirmed: m.Counter("joinery_dispatcher_leavers_read_back_total",
 			"Disabled accounts read again, by target and result (confirmed, reappeared).", "target", "result"),
+		unconfirmed: m.Gauge("joinery_dispatcher_leavers_unconfirmed",
+			"Disabled accounts that are still to be read again, or deleted later.", "target"),
 		latency: m.Histogram("joinery_dispatcher_command_seconds",
 			"Seconds from a command's issue to its outcome.", nil, "target", "lane"),
 		open: m.Gauge("joinery_dispatcher_target_open",

@@ -1091,3 +1091,45 @@ func TestALeaverGoesBeforeEverybodyWhoWaits(t *testing.T) {
 		}
 	})
 }
+
+// Seven of ten attempts fail, but never five in a row: that too is a target in
+// trouble.
+func TestATargetThatMostlyFailsCountsAsDown(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		n, sick := 0, true
+		var mu sync.Mutex
+		w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+			mu.Lock()
+			if r.Method == http.MethodPost {
+				n++
+			}
+			fails := sick && r.Method == http.MethodPost && n%4 != 0
+			mu.Unlock()
+			if fails {
+				refuse(out, http.StatusInternalServerError, "")
+				return
+			}
+			next.ServeHTTP(out, r)
+		})
+		for i := range 40 {
+			w.wish(fmt.Sprint("person", i), nil)
+		}
+		w.wait(30 * time.Second)
+		probes := 0
+		for _, r := range w.acme.Requests() {
+			if strings.Contains(r.Query, "joinery-control") {
+				probes++
+			}
+		}
+		if probes == 0 {
+			w.Error("it never counted as down")
+		}
+		mu.Lock()
+		sick = false
+		mu.Unlock()
+		w.wait(30 * time.Minute)
+		if made := len(w.acme.Resources(scim.Users)); made != 40 {
+			w.Errorf("%d accounts", made)
+		}
+	})
+}

@@ -133,6 +133,7 @@ func (b *Base) connect(ctx context.Context) (err error) {
 	}
 	limiter := b.options.Limiter
 	limiter.Log = b.telemetry.Log
+	limiter.Observe = b.observeRate()
 	limiter.Down = func(why error) {
 		if why != nil {
 			b.bell.Raise(ctx, alert.Limiter, b.options.Worker, "Redis is away: this replica keeps to its share of each target's rate")
@@ -144,6 +145,25 @@ func (b *Base) connect(ctx context.Context) (err error) {
 		return fmt.Errorf("start the limiter: %w", err)
 	}
 	return b.limit(b.folder.Load())
+}
+
+// observeRate meters what the limiter lets through.
+func (b *Base) observeRate() func(redisrate.Grant) {
+	pace := b.telemetry.Metrics.Gauge("joinery_limiter_pace",
+		"Share of a target's configured rate in use: below 1 after refusals that went on.", "target")
+	shared := b.telemetry.Metrics.Gauge("joinery_limiter_shared",
+		"1 while all replicas keep to the rate together, 0 while each keeps to its share.", "target")
+	waited := b.telemetry.Metrics.Histogram("joinery_limiter_wait_seconds",
+		"Seconds that a request waited for its turn.", nil, "target", "lane")
+	return func(g redisrate.Grant) {
+		pace.Set(g.Factor, g.Target)
+		together := 0.0
+		if g.Shared {
+			together = 1
+		}
+		shared.Set(together, g.Target)
+		waited.Observe(g.Waited.Seconds(), g.Target, g.Lane.String())
+	}
 }
 
 // limit puts the targets' rates in force.
