@@ -20,7 +20,11 @@ var ErrNotAList = errors.New("the answer is not a list of resources")
 
 // ParsePage reads a list response. Resources may be absent only where
 // totalResults is 0 or the server gives none beyond the last page.
-func ParsePage(data []byte) (Page, error) {
+func ParsePage(data []byte) (Page, error) { return ParsePageOf(data, "Resources") }
+
+// ParsePageOf is ParsePage for a server that has another name for Resources.
+// The right name is understood as well.
+func ParsePageOf(data []byte, key string) (Page, error) {
 	doc, err := Parse(data)
 	if err != nil {
 		return Page{}, err
@@ -33,7 +37,10 @@ func ParsePage(data []byte) (Page, error) {
 		}
 		p.Total = int(n)
 	}
-	_, v, ok := field(doc, "Resources")
+	_, v, ok := field(doc, key)
+	if !ok {
+		_, v, ok = field(doc, "Resources")
+	}
 	if !ok || v == nil {
 		if p.Total < 0 {
 			return p, fmt.Errorf("%w: neither Resources nor totalResults", ErrNotAList)

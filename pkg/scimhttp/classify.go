@@ -24,7 +24,8 @@ import (
 //	405 501                  unsupported
 //	408 5xx                  transient; after a POST unknown
 //	409                      conflict
-//	412                      changed
+//	412                      changed; after a POST conflict: it has no version that
+//	                         could have changed
 //	429, 503 + Retry-After   throttled
 //	other 4xx                permanent
 func classify(method string, a answer) error {
@@ -53,6 +54,9 @@ func meaning(method string, status int) fault.Kind {
 	case http.StatusConflict:
 		return fault.Conflict
 	case http.StatusPreconditionFailed:
+		if method == http.MethodPost {
+			return fault.Conflict
+		}
 		return fault.Changed
 	case http.StatusRequestTimeout:
 		return unanswered(method)

@@ -75,7 +75,7 @@ func TestEveryAnswerMeansWhatTheDesignSays(t *testing.T) {
 		{405, nil, fault.Unsupported, fault.Unsupported, 0},
 		{408, nil, fault.Transient, fault.Unknown, 0},
 		{409, nil, fault.Conflict, fault.Conflict, 0},
-		{412, nil, fault.Changed, fault.Changed, 0},
+		{412, nil, fault.Changed, fault.Conflict, 0},
 		{413, nil, fault.Permanent, fault.Permanent, 0},
 		{422, nil, fault.Permanent, fault.Permanent, 0},
 		{429, nil, fault.Throttled, fault.Throttled, 0},

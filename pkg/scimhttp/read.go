@@ -14,23 +14,24 @@ import (
 	"github.com/joinery/joinery/pkg/scim"
 )
 
-// pageSize is what a list asks for; servers give less as they like.
-const pageSize = 100
-
 // Find searches for resources by one attribute. Only those that really have the
 // value are given back: some servers ignore filters and return everybody. Where
 // that happened and more may be on later pages, it fails: not found must mean
-// that it is not there.
+// that it is not there. Where the profile says that such a search does not work,
+// it fails with ErrNotAsked, marked fault.Unsupported, without a request.
 func (c *Client) Find(ctx context.Context, kind scim.Kind, attr, value string) ([]scim.Resource, error) {
-	filter := scim.Eq(attr, value)
+	if !c.searchable(kind, attr) {
+		return nil, fault.Mark(fault.Unsupported, fmt.Errorf("search by %s: %w", attr, ErrNotAsked))
+	}
+	query := c.first()
+	query.Set("filter", scim.Eq(attr, value).String())
 	a, err := c.do(ctx, request{
-		method: http.MethodGet, kind: kind, path: "/" + string(kind), limit: maxList,
-		query: url.Values{"filter": {filter.String()}, "startIndex": {"1"}, "count": {strconv.Itoa(pageSize)}},
+		method: http.MethodGet, kind: kind, path: "/" + string(kind), limit: maxList, query: query,
 	})
 	if err != nil {
 		return nil, err
 	}
-	page, err := a.page()
+	page, err := c.page(a)
 	if err != nil {
 		return nil, fault.Mark(fault.Transient, fmt.Errorf("search by %s: %w", attr, err))
 	}
@@ -69,8 +70,8 @@ func has(r scim.Resource, attr, value string) bool {
 	return false
 }
 
-func (a answer) page() (scim.Page, error) {
-	page, err := scim.ParsePage(a.body)
+func (c *Client) page(a answer) (scim.Page, error) {
+	page, err := scim.ParsePageOf(a.body, c.resourcesKey())
 	if err != nil {
 		// The parser's words may hold values; its kind is enough.
 		return page, scim.ErrNotAList
@@ -85,13 +86,24 @@ var ErrUnreadable = errors.New("the target's listing cannot be read to its end")
 const maxPages = 100_000
 
 // List reads all resources of a kind, page by page. It ends without an error
-// only when two signs agree that there are no more: the server's total is
-// reached, and a page beyond it is empty or was not promised. Anything else (a
-// page that repeats, a total that changes, a page cut short) is an error,
-// because what cannot be read must never be treated as missing.
+// only when two signs agree that there are no more:
+//
+//	paged by index    the total is reached, and the page is short or the next one empty
+//	                  (or refused); without a total, a page is empty
+//	paged by cursor   no cursor follows, and the total, where given, is reached
+//	not paged         the total, where given, is reached
+//
+// Anything else (a page that repeats, a total or a cursor that does not move as
+// it should, a page cut short) is an error, because what cannot be read must
+// never be treated as missing.
 func (c *Client) List(ctx context.Context, kind scim.Kind) iter.Seq2[scim.Resource, error] {
+	return c.list(ctx, kind, nil)
+}
+
+// list reads all resources that a query, in addition to the paging, gives.
+func (c *Client) list(ctx context.Context, kind scim.Kind, extra url.Values) iter.Seq2[scim.Resource, error] {
 	return func(yield func(scim.Resource, error) bool) {
-		l := listing{client: c, kind: kind, seen: map[string]bool{}, total: -1}
+		l := listing{client: c, kind: kind, extra: extra, seen: map[string]bool{}, total: -1}
 		for range maxPages {
 			page, err := l.next(ctx)
 			if err != nil {
@@ -114,27 +126,45 @@ func (c *Client) List(ctx context.Context, kind scim.Kind) iter.Seq2[scim.Resour
 type listing struct {
 	client *Client
 	kind   scim.Kind
+	extra  url.Values
 	seen   map[string]bool
 	total  int
-	cursor string
+	cursor string // of the next page
 	done   bool
 }
 
 func (l *listing) next(ctx context.Context) ([]scim.Resource, error) {
-	query := url.Values{"startIndex": {strconv.Itoa(len(l.seen) + 1)}, "count": {strconv.Itoa(pageSize)}}
-	if l.cursor != "" {
-		query = url.Values{"cursor": {l.cursor}, "count": {strconv.Itoa(pageSize)}}
+	a, err := l.client.do(ctx, request{method: http.MethodGet, kind: l.kind, path: "/" + string(l.kind), query: l.query(), limit: maxList})
+	if err != nil && l.reached() && fault.Is(err, fault.Permanent) {
+		l.done = true // some refuse to go beyond the end
+		return nil, nil
 	}
-	a, err := l.client.do(ctx, request{method: http.MethodGet, kind: l.kind, path: "/" + string(l.kind), query: query, limit: maxList})
 	if err != nil {
 		return nil, err
 	}
-	page, err := a.page()
+	page, err := l.client.page(a)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return l.take(page)
 }
+
+func (l *listing) query() url.Values {
+	query := l.client.first()
+	switch {
+	case l.cursor != "":
+		query.Del("startIndex")
+		query.Set("cursor", l.cursor)
+	case query.Has("startIndex"):
+		query.Set("startIndex", strconv.Itoa(len(l.seen)+1))
+	}
+	for name, values := range l.extra {
+		query[name] = values
+	}
+	return query
+}
+
+func (l *listing) reached() bool { return l.total >= 0 && len(l.seen) == l.total }
 
 // take checks a page against what came before.
 func (l *listing) take(page scim.Page) ([]scim.Resource, error) {
@@ -152,16 +182,27 @@ func (l *listing) take(page scim.Page) ([]scim.Resource, error) {
 		}
 		l.seen[id] = true
 	}
+	return page.Resources, l.end(page)
+}
+
+// end tells whether this page is the last.
+func (l *listing) end(page scim.Page) error {
+	style, before := l.client.options.Knobs.PageStyle, l.cursor
 	l.cursor = page.Next
 	switch {
-	case l.cursor != "":
-		return page.Resources, nil // more is promised, however short the page
 	case l.total >= 0 && len(l.seen) > l.total:
-		return nil, fmt.Errorf("%w: more resources than the total says", ErrUnreadable)
-	case len(page.Resources) == 0 && l.total >= 0 && len(l.seen) < l.total:
-		return nil, fmt.Errorf("%w: it ends after %d of %d", ErrUnreadable, len(l.seen), l.total)
-	case len(page.Resources) == 0, l.total >= 0 && len(l.seen) == l.total:
+		return fmt.Errorf("%w: more resources than the total says", ErrUnreadable)
+	case l.cursor != "" && l.cursor == before:
+		return fmt.Errorf("%w: the cursor stays where it is", ErrUnreadable)
+	case l.cursor != "":
+		return nil // more is promised, however short the page
+	case before != "" || style == "cursor" || style == "none" || len(page.Resources) == 0:
+		if l.total >= 0 && len(l.seen) < l.total {
+			return fmt.Errorf("%w: it ends after %d of %d", ErrUnreadable, len(l.seen), l.total)
+		}
+		l.done = true
+	case l.reached() && len(page.Resources) < l.client.pageSize():
 		l.done = true
 	}
-	return page.Resources, nil
+	return nil
 }
