@@ -279,3 +279,64 @@ func boolTexts(v any) any {
 	}
 	return v
 }
+
+// About tells whether a path of a PATCH is about the named attribute or a part
+// of it: emails[type eq "work"].value is about emails, and name.givenName about
+// name and about name.givenName.
+func About(name, path string) bool {
+	n, err := ParsePath(name)
+	p, err2 := ParsePath(path)
+	if err != nil || err2 != nil {
+		return strings.EqualFold(name, path)
+	}
+	if !strings.EqualFold(attributeOf(name), attributeOf(path)) {
+		return false
+	}
+	return n.Sub == "" || p.Sub == "" || strings.EqualFold(n.Sub, p.Sub)
+}
+
+// Without is the resource without the named attributes, or parts of attributes.
+// The receiver is not changed.
+func (r Resource) Without(names []string) Resource {
+	out := r.Clone()
+	for _, name := range names {
+		p, err := ParsePath(name)
+		if err != nil {
+			continue
+		}
+		holder, ok := out.holder(p)
+		if !ok {
+			continue
+		}
+		if p.Filter == nil && p.Sub == "" {
+			key, _, _ := field(holder, p.Attr)
+			delete(holder, key)
+		} else {
+			_ = out.remove(p, nil) // a part is never required
+		}
+		if len(holder) == 0 && p.URN != "" {
+			key, _, _ := field(out, p.URN)
+			delete(out, key)
+		}
+	}
+	return out
+}
+
+// Single is the resource with one element in each of the named multi-valued
+// attributes: the primary one, else the first. The receiver is not changed.
+func (r Resource) Single(names []string) Resource {
+	out := r.Clone()
+	for _, name := range names {
+		v, _ := out.Get(name)
+		elements, many := v.([]any)
+		if !many || len(elements) < 2 {
+			continue
+		}
+		i := slices.IndexFunc(elements, func(e any) bool {
+			_, primary, _ := field(object(e), "primary")
+			return primary == true
+		})
+		_ = out.Set(name, []any{elements[max(i, 0)]}) // the path was read above
+	}
+	return out
+}

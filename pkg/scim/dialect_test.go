@@ -181,3 +181,35 @@ func TestAWholeAttributeIsNotReplacedUnread(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAPathIsAboutItsAttributeAndItsPart(t *testing.T) {
+	for _, row := range []struct {
+		name, path string
+		want       bool
+	}{
+		{"emails", `emails[type eq "work"].value`, true},
+		{"Name", "name.givenName", true},
+		{"name.givenName", "name.familyName", false},
+		{"name.givenName", "name", true},
+		{scim.UserSchema + ":title", "title", true},
+		{"department", scim.EnterpriseSchema + ":department", false},
+		{scim.EnterpriseSchema + ":department", scim.EnterpriseSchema + ":Department", true},
+	} {
+		if got := scim.About(row.name, row.path); got != row.want {
+			t.Errorf("%s about %s: %v", row.path, row.name, got)
+		}
+	}
+}
+
+func TestWhatATargetHasNoRoomForIsLeftOut(t *testing.T) {
+	r := parse(t, `{"userName":"a","title":"x","name":{"givenName":"A","middleName":"B"},
+		"emails":[{"value":"1"},{"value":"2","primary":true}],"`+scim.EnterpriseSchema+`":{"department":"R"}}`)
+	got := r.Without([]string{"Title", "name.middleName", scim.EnterpriseSchema + ":department", "nickName", "userName"}).Single([]string{"emails", "phoneNumbers"})
+	want := scim.Resource{"name": map[string]any{"givenName": "A"}, "emails": []any{map[string]any{"value": "2", "primary": true}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if r["title"] != "x" || len(r["emails"].([]any)) != 2 {
+		t.Error("the original was changed")
+	}
+}

@@ -2,10 +2,12 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/scimhttp"
 )
 
 // control is a userName that nobody has: asking for it costs the target little
@@ -20,6 +22,9 @@ type checked struct{ Provider }
 // is. A target that merely dislikes the question answers all three.
 func (c checked) Check(ctx context.Context) error {
 	_, err := c.Find(ctx, scim.Users, "userName", control)
+	if errors.Is(err, scimhttp.ErrNotAsked) {
+		return c.list(ctx)
+	}
 	switch fault.KindOf(err) {
 	case fault.Permanent, fault.Unsupported, fault.Conflict:
 		return nil
@@ -28,6 +33,15 @@ func (c checked) Check(ctx context.Context) error {
 	default:
 		return err
 	}
+}
+
+// list is the control request of a target that cannot be searched by userName:
+// the beginning of a list.
+func (c checked) list(ctx context.Context) error {
+	for _, err := range c.List(ctx, scim.Users) {
+		return err
+	}
+	return nil
 }
 
 // place tells a target that says 404 for "nobody has that name" from an address

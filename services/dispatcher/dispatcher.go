@@ -15,6 +15,7 @@ import (
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/profile"
 	"github.com/joinery/joinery/pkg/scim"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/telemetry"
@@ -73,6 +74,8 @@ type Settings struct {
 	// Protected are userNames, externalIds or ids of accounts that are never
 	// disabled, deleted or renamed.
 	Protected []string
+	// Knobs are how the target differs from the RFCs, as far as its profile says.
+	Knobs profile.Knobs
 }
 
 // Defaults fills what is not set.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/joinery/joinery/pkg/embedded/bubble"
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/profile"
 	"github.com/joinery/joinery/pkg/rate"
 	"github.com/joinery/joinery/pkg/redisrate"
 	"github.com/joinery/joinery/pkg/scim"
@@ -50,6 +51,10 @@ type world struct {
 	more func(t *dispatcher.Target)
 	// transport stands between the next dispatcher and the target.
 	transport func(http.RoundTripper) http.RoundTripper
+	// knobs are what is known of the target when a dispatcher starts.
+	knobs profile.Knobs
+	// asked counts the requests that were sent.
+	asked int
 }
 
 type holds struct{ pauses []time.Duration }
@@ -61,13 +66,19 @@ func (h *holds) Hold(_ context.Context, _ string, pause time.Duration) error {
 
 func inBubble(t *testing.T, o simulator.Options, fn func(w *world)) {
 	t.Helper()
+	knowing(t, o, profile.Knobs{}, fn)
+}
+
+// knowing is a world whose dispatcher knows these knobs of the target.
+func knowing(t *testing.T, o simulator.Options, k profile.Knobs, fn func(w *world)) {
+	t.Helper()
 	bubble.Run(t, func(t *testing.T, b *bubble.Bubble) {
 		conn, err := stream.Dial(t.Context(), b.Broker.Options("test"))
 		must(t, err)
 		defer conn.Close()
 		must(t, conn.Apply(t.Context(), stream.Design([]string{"acme"}, 1)))
 		w := &world{
-			T: t, bubble: b, conn: conn, acme: simulator.New(o), start: time.Now(), holds: &holds{},
+			T: t, bubble: b, conn: conn, acme: simulator.New(o), start: time.Now(), holds: &holds{}, knobs: k,
 			outbox: wire.NewOutbox(conn.Publisher()),
 		}
 		b.Transport.Handle("acme.example", w.acme)
@@ -96,7 +107,7 @@ func (w *world) run(worker string) {
 	if w.transport != nil {
 		transport = w.transport(transport)
 	}
-	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: transport, Wait: w.waitForTurn})
+	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: transport, Wait: w.waitForTurn, Knobs: w.knobs})
 	must(w, err)
 	s := dispatcher.New(dispatcher.Options{
 		Lanes: w.conn, Accounts: w.accounts, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
@@ -112,7 +123,7 @@ func (w *world) run(worker string) {
 		}
 	}()
 	acme := dispatcher.Target{
-		Provider: client, Concurrency: 8, Version: "1", Settings: dispatcher.Settings{Match: []string{"externalId", "userName"}},
+		Provider: client, Concurrency: 8, Version: "1", Settings: dispatcher.Settings{Match: []string{"externalId", "userName"}, Knobs: w.knobs},
 	}
 	if w.more != nil {
 		w.more(&acme)
@@ -126,6 +137,7 @@ func (w *world) run(worker string) {
 }
 
 func (w *world) waitForTurn(ctx context.Context, _ int) error {
+	w.asked++
 	if w.turn == nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/scim"
+	"github.com/joinery/joinery/pkg/scimhttp"
 )
 
 // Errors that make a case of a command.
@@ -40,7 +41,7 @@ func (p *pursuit) search(ctx context.Context, desired scim.Resource) error {
 		found, err := p.find(ctx, attr, value)
 		if fault.Is(err, fault.Permanent) || fault.Is(err, fault.Unsupported) {
 			// The target cannot filter on this attribute; the next may do.
-			p.learn(ctx, "filter."+attr, "refused")
+			p.learnFilter(ctx, attr, evidence("search by "+attr, err))
 			continue
 		}
 		if err != nil {
@@ -60,7 +61,7 @@ func (p *pursuit) search(ctx context.Context, desired scim.Resource) error {
 // find asks the target, unless it taught that it cannot be asked so. Some
 // targets say 404 where nobody has the value.
 func (p *pursuit) find(ctx context.Context, attr, value string) ([]scim.Resource, error) {
-	if p.knows("filter."+attr, "refused") {
+	if contains(p.knobs().FilterRefused, attr) {
 		return nil, fault.Mark(fault.Unsupported, errors.New("the target refuses the filter"))
 	}
 	found, err := p.scim.Find(ctx, scim.Users, attr, value)
@@ -135,7 +136,9 @@ func (p *pursuit) create(ctx context.Context, desired scim.Resource) error {
 	if err := p.begin(ctx, opCreate); err != nil {
 		return err
 	}
-	created, err := p.scim.Create(ctx, scim.Users, desired)
+	k := p.knobs()
+	first := newcomer(k, desired)
+	created, err := p.scim.Create(ctx, scim.Users, first)
 	if err != nil && !fault.Is(err, fault.Unknown) {
 		// The target refused: this POST made nothing. What an earlier one made is
 		// as open as before.
@@ -149,7 +152,11 @@ func (p *pursuit) create(ctx context.Context, desired scim.Resource) error {
 	}
 	p.operation = opCreate
 	p.account.Ownership = identity.Created
-	return p.settle(ctx, created, desired)
+	if err := p.settle(ctx, created, first); err != nil || len(scim.Equal(first, desired)) == 0 {
+		return err
+	}
+	p.account.Sent = first
+	return p.update(ctx, desired)
 }
 
 // settled fails while a create that was begun may still come to light: the
@@ -158,7 +165,7 @@ func (p *pursuit) settled() error {
 	if !p.creating() {
 		return nil
 	}
-	if wait := p.settings.Settle - time.Since(p.account.Intent.At); wait > 0 {
+	if wait := max(p.settings.Settle, p.settings.Knobs.Visibility) - time.Since(p.account.Intent.At); wait > 0 {
 		return fault.Retry(wait, errors.New("an earlier create is not resolved yet"))
 	}
 	return nil
@@ -195,6 +202,16 @@ func (p *pursuit) settle(ctx context.Context, created, desired scim.Resource) er
 
 // contested resolves a 409: somebody has that name; if it is us, go on.
 func (p *pursuit) contested(ctx context.Context, desired scim.Resource, conflict error) error {
+	var existing *scimhttp.Existing
+	if errors.As(conflict, &existing) && existing.Resource.ID() != "" {
+		if err := p.link(existing.Resource, desired); err != nil {
+			return err
+		}
+		if _, said := p.observed.Active(); !said {
+			p.observed = nil // the answer was a fragment: what it lacks is sent
+		}
+		return p.update(ctx, desired)
+	}
 	if err := p.search(ctx, desired); err != nil {
 		return err
 	}

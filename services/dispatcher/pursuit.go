@@ -10,6 +10,7 @@ import (
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/profile"
 	"github.com/joinery/joinery/pkg/scim"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 )
@@ -37,6 +38,7 @@ type pursuit struct {
 	operation string
 	changed   []string
 	ignored   []string
+	withheld  []string // paths that the target cannot change
 	requests  int32
 	scim      checked
 }
@@ -65,6 +67,9 @@ func (p *pursuit) present(ctx context.Context) error {
 	}
 	if err := p.locate(ctx, desired); err != nil {
 		return err
+	}
+	if p.account.RemoteID != "" && p.comesBack(p.knobs()) {
+		p.unlink()
 	}
 	if p.account.RemoteID == "" {
 		return p.create(ctx, desired)
@@ -108,7 +113,7 @@ func (p *pursuit) desired(ctx context.Context) (scim.Resource, error) {
 		}
 	}
 	slices.Sort(p.account.Waiting)
-	return desired, nil
+	return fitting(p.knobs(), desired), nil
 }
 
 // locate makes sure that we know whether the account exists: by the link we
@@ -153,12 +158,16 @@ func (p *pursuit) observe(r scim.Resource) {
 	p.account.Version = r.Version()
 }
 
-// update sends the difference. "active" travels in a request of its own:
-// several vendors refuse or misread it in company.
+// update sends the difference, as far as the target can carry it out; what it
+// cannot is reported.
 func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
-	ops := scim.Diff(p.account.Sent, p.observed, desired)
+	ops, cannot, err := p.difference(ctx, p.knobs(), desired)
+	if err != nil {
+		return err
+	}
+	p.withheld = cannot
 	if len(ops) == 0 {
-		p.account.Sent = desired
+		p.account.Sent, p.ignored = desired, cannot
 		return nil
 	}
 	if renames(ops) && p.account.Ownership != "" && p.operation == opNone {
@@ -172,20 +181,14 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 	if p.operation == opNone {
 		p.operation = opUpdate
 	}
-	var activation, rest []scim.Operation
 	for _, op := range ops {
 		p.changed = append(p.changed, op.Path)
 		if op.Path == "active" {
 			p.operation = opEnable
-			activation = append(activation, op)
-		} else {
-			rest = append(rest, op)
 		}
 	}
-	for _, batch := range [][]scim.Operation{rest, activation} {
-		if err := p.change(ctx, batch); err != nil {
-			return err
-		}
+	if err := p.change(ctx, ops); err != nil {
+		return err
 	}
 	p.account.Sent = desired
 	if err := p.verify(ctx, desired); err != nil {
@@ -202,35 +205,57 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 // nothing was asked of it yet. It can be true a bounded number of times: every
 // round asks for at least one more attribute.
 func (p *pursuit) drifted() bool {
-	return slices.ContainsFunc(p.ignored, func(path string) bool { return !slices.Contains(p.changed, path) })
+	return slices.ContainsFunc(p.ignored, func(path string) bool {
+		return !slices.Contains(p.changed, path) && !slices.Contains(p.withheld, path)
+	})
 }
 
 // change applies operations to the linked account by PATCH, or where the target
 // has none, by reading, applying and replacing. It starts again from a fresh
 // read when the account changed meanwhile.
 func (p *pursuit) change(ctx context.Context, ops []scim.Operation) error {
+	k := p.knobs()
+	var byPatch, byPut []scim.Operation
+	for _, op := range ops {
+		if k.Update == "put" || about(k.IgnoredPaths, op.Path) {
+			byPut = append(byPut, op)
+		} else {
+			byPatch = append(byPatch, op)
+		}
+	}
+	if err := p.changeBy(byPut, func() (scim.Resource, error) { return p.replace(ctx, byPut) }); err != nil {
+		return err
+	}
+	return p.changeBy(byPatch, func() (scim.Resource, error) { return p.patchOrReplace(ctx, k, byPatch) })
+}
+
+func (p *pursuit) changeBy(ops []scim.Operation, how func() (scim.Resource, error)) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	after, err := p.patch(ctx, ops)
-	if dislikes(err) {
-		refusal := err
-		if after, err = p.replace(ctx, ops); err == nil {
-			p.learn(ctx, "patch", "refused")
-		} else if fault.Is(err, fault.Permanent) || fault.Is(err, fault.Unsupported) {
-			err = refusal // neither way: what it said of the change itself counts
-		}
-	}
+	after, err := how()
 	if err != nil {
 		return fmt.Errorf("change an account: %w", err)
 	}
 	p.observed = after
-	if after != nil {
-		p.account.Version = after.Version()
-	} else {
-		p.account.Version = ""
-	}
+	p.account.Version = after.Version()
 	return nil
+}
+
+// patchOrReplace learns that a target has no PATCH where it takes a PUT instead.
+func (p *pursuit) patchOrReplace(ctx context.Context, k profile.Knobs, ops []scim.Operation) (scim.Resource, error) {
+	after, refusal := p.patched(ctx, k, ops)
+	if !dislikes(refusal) {
+		return after, refusal
+	}
+	after, err := p.replace(ctx, ops)
+	switch {
+	case err == nil:
+		p.learn(ctx, updateStyle, "put", evidence("PATCH", refusal))
+	case fault.Is(err, fault.Permanent) || fault.Is(err, fault.Unsupported):
+		err = refusal // neither way: what it said of the change itself counts
+	}
+	return after, err
 }
 
 // dislikes tells a target that cannot PATCH, or not by such paths, from one that
@@ -242,13 +267,6 @@ func dislikes(err error) bool {
 	said := scim.As(err)
 	return fault.Is(err, fault.Permanent) && said != nil && slices.Contains(
 		[]string{scim.InvalidPath, scim.InvalidFilter, scim.InvalidSyntax, scim.NoTarget}, said.ScimType)
-}
-
-func (p *pursuit) patch(ctx context.Context, ops []scim.Operation) (scim.Resource, error) {
-	if p.knows("patch", "refused") {
-		return nil, fault.Mark(fault.Unsupported, errors.New("the target refuses PATCH"))
-	}
-	return p.scim.Patch(ctx, scim.Users, p.account.RemoteID, p.ifMatch(), ops)
 }
 
 func (p *pursuit) replace(ctx context.Context, ops []scim.Operation) (scim.Resource, error) {
@@ -304,6 +322,9 @@ func (p *pursuit) disabled(ctx context.Context) error {
 	}
 	if err := p.mayTake(ctx, guard.Deprovision); err != nil {
 		return err
+	}
+	if p.knobs().DisableBy == "delete" {
+		return p.remove(ctx, opDisable)
 	}
 	if err := p.begin(ctx, opDisable); err != nil {
 		return err
@@ -396,19 +417,35 @@ func (p *pursuit) absent(ctx context.Context) error {
 	if err := p.mayTake(ctx, guard.Deprovision); err != nil {
 		return err
 	}
-	if err := p.begin(ctx, opDelete); err != nil {
+	if p.knobs().DeleteMissing {
+		return p.disabled(ctx)
+	}
+	err := p.remove(ctx, opDelete)
+	if !fault.Is(err, fault.Unsupported) {
 		return err
 	}
-	p.operation = opDelete
+	p.learn(ctx, deleteMissing, "true", evidence("DELETE", err))
+	return p.disabled(ctx)
+}
+
+// remove ends an account by DELETE.
+func (p *pursuit) remove(ctx context.Context, operation string) error {
+	if err := p.begin(ctx, operation); err != nil {
+		return err
+	}
+	p.operation = operation
 	err := p.scim.Delete(ctx, scim.Users, p.account.RemoteID, "")
-	if fault.Is(err, fault.NotFound) {
+	missing := fault.Is(err, fault.NotFound)
+	if missing {
 		p.operation = opNone
 		err = p.scim.Check(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("delete an account: %w", err)
 	}
-	p.unlink()
+	if missing || p.knobs().DeleteMeans != "deactivate" {
+		p.unlink()
+	}
 	p.confirm()
 	return nil
 }

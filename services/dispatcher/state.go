@@ -125,15 +125,15 @@ func (t *worker) quarantine(ctx context.Context, why error) {
 }
 
 // learn remembers what the target taught, for all replicas. Losing a lesson
-// costs one refused request.
-func (t *worker) learn(ctx context.Context, quirk, value string) {
+// costs one refused request. evidence is what the target said, without values.
+func (t *worker) learn(ctx context.Context, quirk, value, evidence string) {
 	if t.knows(quirk, value) {
 		return
 	}
 	err := t.states.edit(ctx, func(s target.State) target.State {
-		return s.With(quirk, target.Quirk{Value: value, At: time.Now().UTC()})
+		return s.With(quirk, target.Quirk{Value: value, Evidence: evidence, At: time.Now().UTC()})
 	})
-	t.log.InfoContext(ctx, "target taught a quirk", "target", t.name, "quirk", quirk, "value", value, "stored", err == nil)
+	t.log.InfoContext(ctx, "target taught a quirk", "target", t.name, "quirk", quirk, "value", value, "evidence", evidence, "stored", err == nil)
 }
 
 // knows tells whether the target taught this before.
