@@ -18,6 +18,7 @@ const (
 	updateStyle   = "update.style"
 	filterRefused = "filter.refused"
 	deleteMissing = "delete.unsupported"
+	patchIgnored  = "patch.ignored"
 )
 
 // knobs are how the target behaves: the profile's, and over them what the target
@@ -31,8 +32,35 @@ func (t *worker) knobs() profile.Knobs {
 	if refused := strings.Fields(state.Quirks[filterRefused].Value); len(refused) > 0 {
 		k.FilterRefused = append(slices.Clone(k.FilterRefused), refused...)
 	}
+	if paths := strings.Fields(state.Quirks[patchIgnored].Value); len(paths) > 0 {
+		k.IgnoredPaths = append(slices.Clone(k.IgnoredPaths), paths...)
+	}
 	k.DeleteMissing = k.DeleteMissing || state.Knows(deleteMissing, "true")
 	return k
+}
+
+// learnIgnored remembers paths of which the target says yes and does nothing.
+func (t *worker) learnIgnored(ctx context.Context, paths []string) {
+	state, _ := t.states.current()
+	all := strings.Fields(state.Quirks[patchIgnored].Value)
+	for _, path := range paths {
+		if path = general(path); !contains(all, path) {
+			all = append(all, path)
+		}
+	}
+	slices.Sort(all)
+	t.learn(ctx, patchIgnored, strings.Join(all, " "), "PATCH: success, and nothing changed; PUT did it")
+}
+
+// general is a path without a value filter, which differs from person to person
+// and has spaces in it.
+func general(path string) string {
+	before, rest, filtered := strings.Cut(path, "[")
+	if !filtered {
+		return path
+	}
+	_, after, _ := strings.Cut(rest, "]")
+	return before + after
 }
 
 // learnFilter remembers an attribute by which the target cannot be searched.

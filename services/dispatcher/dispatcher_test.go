@@ -1145,3 +1145,34 @@ func TestATargetThatMostlyFailsCountsAsDown(t *testing.T) {
 		}
 	})
 }
+
+// Some targets answer a PATCH of a path that they do not understand with success,
+// and put the value somewhere else.
+func TestWhatATargetTakesAndDoesNotDoIsDoneByPut(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
+			if r.Method == http.MethodPatch {
+				r.Method, r.Body, r.ContentLength = http.MethodGet, http.NoBody, 0 // yes, and nothing done
+			}
+			next.ServeHTTP(out, r)
+		})
+		w.wish("ann", nil)
+		w.wait(time.Second)
+		before := len(w.calls())
+		w.wish("ann", titled("Lead"))
+		w.wait(time.Second)
+		w.same([]string{"1s GET /Users/000001 200", "1s GET /Users/000001 200", "1s PUT /Users/000001 200"}, w.calls()[before:])
+		before = len(w.calls())
+		w.wish("ann", titled("Head"))
+		w.wait(time.Second)
+		w.same([]string{"2s GET /Users/000001 200", "2s PUT /Users/000001 200"}, w.calls()[before:])
+		state, _, err := w.states.Get(w.Context(), "acme")
+		must(t, err)
+		if q := state.Quirks["patch.ignored"]; q.Value != "title" || q.Evidence == "" {
+			w.Error(q)
+		}
+		if u := w.acme.Resources(scim.Users)[0]; u["title"] != "Head" {
+			w.Error(u)
+		}
+	})
+}

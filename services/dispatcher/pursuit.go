@@ -198,6 +198,43 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 		// Something else is not as it was sent: that is drift, not refusal.
 		return p.update(ctx, desired)
 	}
+	return p.insist(ctx, ops, desired)
+}
+
+// insist brings about by PUT what the target took by PATCH and did not do. Where
+// PUT does it, that is remembered; where it does not, the target has its own idea
+// of the value, which is reported.
+func (p *pursuit) insist(ctx context.Context, ops []scim.Operation, desired scim.Resource) error {
+	k := p.knobs()
+	var undone []scim.Operation
+	for _, op := range ops {
+		if slices.Contains(p.ignored, op.Path) && !about(k.IgnoredPaths, op.Path) && k.Update != "put" {
+			undone = append(undone, op)
+		}
+	}
+	if len(undone) == 0 {
+		return nil
+	}
+	after, err := p.replace(ctx, undone)
+	switch {
+	case fault.Is(err, fault.Permanent), fault.Is(err, fault.Unsupported):
+		return nil
+	case err != nil:
+		return fmt.Errorf("change an account by PUT: %w", err)
+	}
+	p.observed = after
+	if err := p.verify(ctx, desired); err != nil {
+		return err
+	}
+	var done []string
+	for _, op := range undone {
+		if !slices.Contains(p.ignored, op.Path) {
+			done = append(done, op.Path)
+		}
+	}
+	if len(done) > 0 {
+		p.learnIgnored(ctx, done)
+	}
 	return nil
 }
 

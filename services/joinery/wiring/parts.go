@@ -176,8 +176,8 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 				},
 				Settings: dispatcher.Settings{
 					Match: t.Match, Adopt: t.Adopt, Attempts: t.Retry.Attempts, Backoff: t.Retry.Backoff,
-					BackoffCap: t.Retry.BackoffCap, Settle: t.Retry.Settle, Throttle: t.Retry.Throttle,
-					DeleteAfter: t.Deprovision.DeleteAfter, Protected: t.Protected, Guard: map[string]guard.Limit{
+					BackoffCap: t.Retry.BackoffCap, Settle: max(t.Retry.Settle, t.Knobs.Visibility), Throttle: t.Retry.Throttle,
+					Knobs: t.Knobs, DeleteAfter: t.Deprovision.DeleteAfter, Protected: t.Protected, Guard: map[string]guard.Limit{
 						guard.Deprovision: guard.Limit(t.Guard.Deprovision), guard.Rename: guard.Limit(t.Guard.Rename),
 					},
 				},
@@ -251,7 +251,7 @@ func (b *Base) client(t config.Target, service string, wait func(ctx context.Con
 		"Seconds that a target took to answer, by target and method.", nil, "target", "method")
 	return scimhttp.New(scimhttp.Options{
 		Endpoint: t.Endpoint, Auth: b.authenticator(t), Transport: b.options.Transport, AllowPrivate: t.AllowPrivate,
-		Concurrency: t.Concurrency, Timeout: t.Retry.Timeout, Tracer: b.telemetry.Tracer,
+		Concurrency: t.Concurrency, Timeout: t.Retry.Timeout, Tracer: b.telemetry.Tracer, Knobs: t.Knobs,
 		Wait: wait,
 		Observe: func(c scimhttp.Call) {
 			calls.Add(1, t.Name, service, c.Method, fmt.Sprint(c.Status))
