@@ -15,6 +15,8 @@ type Source struct {
 	Kind        string     `yaml:"kind" expr:"true" doc:"CEL over event: what happened (joined, changed, left ...). Without it, the last part of the event's type."`
 	Attributes  string     `yaml:"attributes" expr:"true" doc:"CEL over event: a map of what it says of the person. Without it, event.data."`
 
+	Feeds Feeds `yaml:"feeds" doc:"What whole snapshots (PUT /v1/feeds/{source}) may do."`
+
 	// Rules are the compiled expressions.
 	Rules *mapping.Source
 }

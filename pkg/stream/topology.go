@@ -28,6 +28,7 @@ const (
 	Cases      = "CASES"
 	Runs       = "RUNS"
 	Books      = "BOOKS"
+	Feeds      = "FEEDS"
 )
 
 // The lanes of a target, most urgent first.
@@ -168,6 +169,7 @@ func Design(targets []string, replicas int) Topology {
 			{Cases, 5, "cases on the review desk"},
 			{Runs, 1, "reconciliation runs"},
 			{Books, 1, "how far outcomes have been compared, and which are missing"},
+			{Feeds, 1, "last good snapshot of each source, as keys and hashes"},
 		},
 	}
 	for _, target := range targets {

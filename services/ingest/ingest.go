@@ -59,6 +59,18 @@ var (
 type Deps struct {
 	Journal   Journal
 	Telemetry *telemetry.Telemetry
+	// Feeds keeps the last good snapshots; without it none are taken in.
+	Feeds *FeedStore
+	// Cases puts refused snapshots before a person.
+	Cases Cases
+	// Spool is the folder in which snapshots lie while they are taken in; empty is
+	// the system's for temporary files.
+	Spool string
+}
+
+// Cases puts what the door refuses before a person.
+type Cases interface {
+	DeadLetter(ctx context.Context, d *joineryv1.DeadLetter) error
 }
 
 // Service is the door. It is safe for concurrent use.
@@ -73,6 +85,14 @@ type Service struct {
 	batches  chan struct{}
 	sets     chan struct{}
 	failures *sampler
+
+	feeds *FeedStore
+	cases Cases
+	// spoolDir holds snapshots, feedPlaces bounds how many.
+	spoolDir   string
+	feedPlaces chan struct{}
+	feedRuns   *telemetry.Counter
+	feedRows   *telemetry.Counter
 }
 
 // maxHeld bounds the bodies held in memory at a time, over all requests. Read
@@ -90,6 +110,10 @@ func New(sources []Source, deps Deps) (*Service, error) {
 		journal: deps.Journal, tel: deps.Telemetry, metrics: newMetrics(deps.Telemetry.Metrics),
 		held: semaphore.NewWeighted(maxHeld), batches: make(chan struct{}, maxBatches),
 		sets: make(chan struct{}, maxSETs), failures: &sampler{every: time.Second},
+		feeds: deps.Feeds, cases: deps.Cases, spoolDir: deps.Spool, feedPlaces: make(chan struct{}, maxFeeds),
+		feedRuns: deps.Telemetry.Metrics.Counter("joinery_ingest_feeds_total",
+			"Snapshots by source and what became of them: taken, or why they were refused.", "source", "result"),
+		feedRows: deps.Telemetry.Metrics.Counter("joinery_ingest_feed_rows_total", "Rows of snapshots read, by source.", "source"),
 	}
 	if err := s.Reload(sources); err != nil {
 		return nil, err
@@ -109,12 +133,13 @@ func (s *Service) Reload(sources []Source) error {
 	return nil
 }
 
-// Handler serves the HTTP doors: POST /v1/events, and /v1/sets/{source} for
-// security event tokens.
+// Handler serves the HTTP doors: POST /v1/events, /v1/sets/{source} for
+// security event tokens, and PUT /v1/feeds/{source} for whole snapshots.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/events", s.serveEvents)
 	mux.HandleFunc("/v1/sets/{source}", s.serveSET)
+	mux.HandleFunc("/v1/feeds/{source}", s.serveFeed)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { write(w, noSuchPath) })
 	return mux
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"strconv"
@@ -24,6 +25,8 @@ type refusal struct {
 	// header is set on the answer.
 	header   map[string]string
 	problems event.Problems
+	// extra are further members of the problem document.
+	extra map[string]any
 	// cause is for the log.
 	cause error
 }
@@ -151,6 +154,7 @@ func write(w http.ResponseWriter, r *refusal) {
 		w.Header().Set(name, value)
 	}
 	extra := map[string]any{}
+	maps.Copy(extra, r.extra)
 	if len(r.problems) > 0 {
 		extra["field"], extra["code"] = r.problems[0].Field, r.problems[0].Code
 	}

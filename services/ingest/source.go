@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/joinery/joinery/pkg/event"
+	"github.com/joinery/joinery/services/ingest/feed"
 )
 
 // Source is one configured sender.
@@ -19,6 +20,8 @@ type Source struct {
 	Credentials []Credential
 	// Events says what its events mean.
 	Events event.Source
+	// Feed says what its snapshots may do.
+	Feed feed.Settings
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)

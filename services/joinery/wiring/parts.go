@@ -31,13 +31,19 @@ import (
 )
 
 // Ingest is the door.
-func Ingest(_ context.Context, b *Base) (*Part, error) {
+func Ingest(ctx context.Context, b *Base) (*Part, error) {
 	ring := b.newRing()
 	sources, err := doors(b.folder.Load(), ring)
 	if err != nil {
 		return nil, err
 	}
-	s, err := ingest.New(sources, ingest.Deps{Journal: ingest.NewJournal(b.conn), Telemetry: b.telemetry})
+	feeds, err := ingest.OpenFeeds(ctx, b.conn)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ingest.New(sources, ingest.Deps{
+		Journal: ingest.NewJournal(b.conn), Telemetry: b.telemetry, Feeds: feeds, Cases: b.outbox,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +75,7 @@ func doors(folder *config.Folder, ring *token.Ring) ([]ingest.Source, error) {
 		out = append(out, ingest.Source{
 			Name: name, Credentials: []ingest.Credential{credential},
 			Events: event.Source{Name: name, Rules: s.Rules, KeyField: event.KeyField(s.IdentityKey)},
+			Feed:   feedSettings(s.Feeds),
 		})
 	}
 	return out, nil
