@@ -43,9 +43,19 @@ sent before is answered "duplicate" and changes nothing, so a file may be sent
 again after a failure. While the broker cannot take events, sending waits as
 long as ingest asks.
 
-Exit code 3 where some events were refused; each is named with its line.`,
-		Example: "  joinery send --source hr events.ndjson\n  generate | joinery send --source hr -",
-		Args:    exactly(1, "one file, or - for standard input"),
+With --snapshot it sends a whole listing of the source's people instead, and
+ingest turns the difference to the last good one into events. --dry-run says
+what would happen; --allow lets one refused snapshot through, by its hash.
+
+Exit code 3 where some events, or the snapshot, were refused.`,
+		Example: "  joinery send --source hr events.ndjson\n  generate | joinery send --source hr -\n  joinery send --source hr --snapshot people.csv --dry-run",
+	}
+	snap := addSnapshot(c)
+	c.Args = func(c *cobra.Command, args []string) error {
+		if snap.path != "" {
+			return exactly(0, "no file beside --snapshot")(c, args)
+		}
+		return exactly(1, "one file, or - for standard input")(c, args)
 	}
 	f := c.Flags()
 	f.StringVar(&s.base, "ingest", env("JOINERY_INGEST", "http://127.0.0.1:8080"), "address of ingest (JOINERY_INGEST)")
@@ -54,6 +64,9 @@ Exit code 3 where some events were refused; each is named with its line.`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if s.secret == "" {
 			s.secret = os.Getenv("JOINERY_SOURCE_TOKEN")
+		}
+		if snap.path != "" {
+			return t.sendSnapshot(c.Context(), s, snap)
 		}
 		in, closeIn, err := t.open(args[0])
 		if err != nil {

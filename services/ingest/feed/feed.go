@@ -24,7 +24,8 @@ type Settings struct {
 	// be there again.
 	MinPercent int
 	// MaxLeavers and MaxLeaversPercent bound how many people one snapshot ends:
-	// the smaller of the two counts. The percentage always allows fewLeavers.
+	// the smaller of the two counts. The percentage is of the people of the last
+	// good snapshot and those who would leave, and always allows fewLeavers.
 	MaxLeavers, MaxLeaversPercent int
 	// MaxUnreadable is how many rows may be unreadable.
 	MaxUnreadable int
@@ -144,7 +145,7 @@ func refuse(reason Reason, detail string, args ...any) *Refusal {
 // Judge says why the counts must not become events, or nil. The first reason is
 // the one that a person must look at first.
 func (s Settings) Judge(c Counts) *Refusal {
-	switch limit := s.leavers(c.Last); {
+	switch limit := s.leavers(c.Last + c.Left); {
 	case c.Unreadable > s.MaxUnreadable:
 		r := refuse(Unreadable, "%d rows cannot be read, and %d may be. Correct them, or allow more with feeds.max_unreadable.", c.Unreadable, s.MaxUnreadable)
 		r.Limit = s.MaxUnreadable
