@@ -121,6 +121,8 @@ func (a *API) serve(h handler) http.HandlerFunc {
 			app.Problem(w, http.StatusConflict, "batch", "Decided with its batch", err.Error(), nil)
 		case errors.Is(err, ErrDecided):
 			app.Problem(w, http.StatusConflict, "decided", "Already decided", err.Error(), nil)
+		case errors.Is(err, ErrNothingToReplay):
+			app.Problem(w, http.StatusConflict, "nothing-to-replay", "Nothing to replay", err.Error(), nil)
 		case errors.As(err, &bad):
 			app.Problem(w, http.StatusBadRequest, "bad-request", "Bad request", bad.detail, nil)
 		case err != nil:

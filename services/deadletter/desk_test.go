@@ -487,3 +487,21 @@ func TestConsentCountsOnlyForWhatWasHeld(t *testing.T) {
 		t.Error(status, body, o.post.commands)
 	}
 }
+
+func TestARefusedSnapshotIsNotSentAgainFromTheDesk(t *testing.T) {
+	o := open(t, "")
+	o.receive(&joineryv1.DeadLetter{
+		Id: "feed-hr", Cause: joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_GUARD, Reason: "snapshot of hr refused",
+		Command: &joineryv1.ProvisioningCommand{Id: "feed:1"},
+	})
+	status, body := o.call("POST", "/api/v1/cases/feed-hr/replay", `{"by":"sre"}`)
+	if status != 409 || !strings.Contains(body, "nothing-to-replay") || len(o.post.replays)+len(o.post.commands) != 0 {
+		t.Error(status, body)
+	}
+	if o.cases["feed-hr"].State != deadletter.Open {
+		t.Error("the case is", o.cases["feed-hr"].State)
+	}
+	if status, body := o.call("POST", "/api/v1/cases/feed-hr/discard", `{"by":"sre","reason":"seen"}`); status != 200 {
+		t.Error(status, body)
+	}
+}
