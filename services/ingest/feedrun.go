@@ -73,7 +73,7 @@ func (r *feedRun) readAll(ctx context.Context) error {
 		return err
 	}
 	for n := 0; ; n++ {
-		if n%1000 == 0 {
+		if n%1000 == 999 {
 			r.did(1000)
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
