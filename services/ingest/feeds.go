@@ -92,7 +92,7 @@ func document(w http.ResponseWriter, v any) {
 func (s *Service) takeFeed(w http.ResponseWriter, r *http.Request, v *feedVisit) *refusal {
 	src, proof := s.feeder(r)
 	if src == nil {
-		return unauthorized
+		return s.unprovedFeed(r)
 	}
 	request, no := feedRequestOf(r, v.arrived)
 	if no != nil {
@@ -223,14 +223,22 @@ func (s *Service) feeder(r *http.Request) (*Source, *proof) {
 			for _, secret := range c.Secrets {
 				p.sums = append(p.sums, hmac.New(sha256.New, secret))
 			}
-		case Bearer, Basic:
-			p.sure = true
+		case Bearer, Basic, JWT: // the body takes no part in these; another signature would be one over nothing
+			p.sure = c.Admits(r.Header, nil) || p.sure
 		}
 	}
 	if !p.sure && len(p.sums) == 0 {
 		return nil, nil
 	}
 	return src, p
+}
+
+// unprovedFeed is the answer to a request that feeder does not admit.
+func (s *Service) unprovedFeed(r *http.Request) *refusal {
+	if src, ok := s.sources.Load().named(r.PathValue("source")); ok {
+		return unproved([]*Source{src}, r.Header)
+	}
+	return unauthorized
 }
 
 // spoolBody writes the body to a file. Each piece may take as long as the whole
@@ -307,7 +315,7 @@ type FeedRunning struct {
 func (s *Service) showFeed(w http.ResponseWriter, r *http.Request) {
 	src, proof := s.feeder(r)
 	if src == nil || !proof.admits() { // a signature here is one over nothing
-		write(w, unauthorized)
+		write(w, s.unprovedFeed(r))
 		return
 	}
 	m, _, err := s.feeds.manifest(r.Context(), src.Name)

@@ -498,3 +498,21 @@ func TestGetTellsOfTheLastGoodSnapshot(t *testing.T) {
 		t.Errorf("got %d", w.Code)
 	}
 }
+
+// overAll is a credential that feeds know nothing of: its signature is over the body.
+type overAll struct{}
+
+func (overAll) Validate() error                        { return nil }
+func (overAll) Presented(http.Header) bool             { return true }
+func (overAll) Admits(_ http.Header, body []byte) bool { return len(body) == 0 }
+
+func TestASignatureOverNothingAdmitsNoSnapshot(t *testing.T) {
+	f := feeding(t, t.TempDir(), strict())
+	if err := f.Reload([]ingest.Source{source("hr", overAll{})}); err != nil {
+		t.Fatal(err)
+	}
+	if w := f.csv(three); w.Code != http.StatusUnauthorized {
+		t.Errorf("got %d: %s", w.Code, w.Body)
+	}
+	equal(t, []string{}, f.said())
+}
