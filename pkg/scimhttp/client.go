@@ -225,24 +225,7 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 
 // Get reads a resource.
 func (c *Client) Get(ctx context.Context, kind scim.Kind, id string) (scim.Resource, error) {
-	path, err := resourcePath(kind, id)
-	if err != nil {
-		return nil, err
-	}
-	a, err := c.do(ctx, request{method: http.MethodGet, kind: kind, path: path})
-	if err != nil {
-		return nil, err
-	}
-	r, err := a.resource()
-	switch {
-	case err != nil:
-		return nil, fault.Mark(fault.Transient, err)
-	case r == nil:
-		return nil, fault.Mark(fault.Transient, errors.New("the target answered a read without a resource"))
-	case r.ID() != "" && r.ID() != id:
-		return nil, fault.Mark(fault.Transient, errors.New("the target answered with another resource than was asked for"))
-	}
-	return r, nil
+	return c.get(ctx, kind, id, nil)
 }
 
 // Create makes a resource. The result is nil where the target answered without
