@@ -6,6 +6,7 @@ package scimhttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -257,13 +258,41 @@ func (c *Client) Create(ctx context.Context, kind scim.Kind, r scim.Resource) (s
 // Patch changes a resource. The result is nil where the target answered
 // without one.
 func (c *Client) Patch(ctx context.Context, kind scim.Kind, id, etag string, ops []scim.Operation) (scim.Resource, error) {
+	if c.options.Knobs.PatchBody == "resource" && kind == scim.Users {
+		bare, err := bareUser(ops)
+		if err != nil {
+			return nil, err
+		}
+		return c.change(ctx, http.MethodPatch, kind, id, etag, complete(kind, bare))
+	}
 	body := map[string]any{"schemas": []string{scim.PatchSchema}, "Operations": ops}
 	return c.change(ctx, http.MethodPatch, kind, id, etag, body)
 }
 
+// bareUser is operations as the user they make, for a target that reads a PATCH
+// so. One without active would be read as inactive, so it is not sent.
+func bareUser(ops []scim.Operation) (scim.Resource, error) {
+	r := scim.Resource{}
+	for _, op := range ops {
+		if op.Path == "" || op.Value == nil || r.Set(op.Path, op.Value) != nil {
+			return nil, fault.Mark(fault.Unsupported, errors.New("the target's PATCH has no words for this change"))
+		}
+	}
+	if _, said := r.Active(); !said {
+		return nil, fault.Mark(fault.Unsupported, errors.New("the target's PATCH would end the user's access with this change"))
+	}
+	return r, nil
+}
+
 // Replace puts a whole resource in the place of another.
 func (c *Client) Replace(ctx context.Context, kind scim.Kind, id, etag string, r scim.Resource) (scim.Resource, error) {
-	return c.change(ctx, http.MethodPut, kind, id, etag, complete(kind, r))
+	whole := complete(kind, r)
+	if active, said := whole.Active(); said && kind == scim.Users {
+		for _, name := range c.options.Knobs.PutActiveAs {
+			whole[name] = active
+		}
+	}
+	return c.change(ctx, http.MethodPut, kind, id, etag, whole)
 }
 
 func (c *Client) change(ctx context.Context, method string, kind scim.Kind, id, etag string, body any) (scim.Resource, error) {
@@ -304,7 +333,7 @@ func (c *Client) Discover(ctx context.Context) (scim.ServiceProviderConfig, erro
 	if c.options.Knobs.Discovery == "none" {
 		return c.presume(ctx)
 	}
-	a, err := c.do(ctx, request{method: http.MethodGet, kind: "ServiceProviderConfig", path: "/ServiceProviderConfig"})
+	a, err := c.do(ctx, request{method: http.MethodGet, kind: "ServiceProviderConfig", path: "/" + cmp.Or(c.options.Knobs.ConfigPath, "ServiceProviderConfig")})
 	if err != nil {
 		return scim.ServiceProviderConfig{}, err
 	}

@@ -3,6 +3,7 @@ package scimhttp_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -184,5 +185,56 @@ func TestAListOfTenThousandTakesAHundredCallsAndOne(t *testing.T) {
 	}
 	if n := len(sim.Requests()); n != 101 {
 		t.Errorf("%d calls", n)
+	}
+}
+
+// told is a target that answers everything with one user, and remembers what it
+// was sent.
+func told(t *testing.T, k profile.Knobs) (c *scimhttp.Client, last func() (line string, body scim.Resource)) {
+	t.Helper()
+	var line string
+	var body scim.Resource
+	c = knowing(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		line = r.Method + " " + r.URL.Path + " " + r.URL.Query().Get("filter")
+		data, _ := io.ReadAll(r.Body)
+		body, _ = scim.Parse(data)
+		_, _ = w.Write([]byte(`{"id":"7","userName":"ann@example.com","active":true}`))
+	}), k)
+	return c, func() (string, scim.Resource) { return line, body }
+}
+
+func TestAPatchThatIsReadAsTheUserNeverLeavesActiveOut(t *testing.T) {
+	c, last := told(t, profile.Knobs{PatchBody: "resource"})
+	_, err := c.Patch(t.Context(), scim.Users, "7", "", []scim.Operation{{Op: "replace", Path: "active", Value: false}})
+	if _, body := last(); err != nil || body["Operations"] != nil || body["active"] != false {
+		t.Error(err, body)
+	}
+	for _, ops := range [][]scim.Operation{
+		{{Op: "replace", Path: "title", Value: "Lead"}},
+		{{Op: "remove", Path: "title"}, {Op: "replace", Path: "active", Value: true}},
+	} {
+		if _, err := c.Patch(t.Context(), scim.Users, "7", "", ops); !fault.Is(err, fault.Unsupported) {
+			t.Error(ops, err)
+		}
+	}
+}
+
+func TestAPutSaysActiveUnderEveryName(t *testing.T) {
+	c, last := told(t, profile.Knobs{PutActiveAs: []string{"enabled"}})
+	_, err := c.Replace(t.Context(), scim.Users, "7", "", scim.Resource{"userName": "ann@example.com", "active": true})
+	if _, body := last(); err != nil || body["enabled"] != true || body["active"] != true {
+		t.Error(err, body)
+	}
+}
+
+func TestNamesThatDifferAreUsed(t *testing.T) {
+	c, last := told(t, profile.Knobs{UserNameAs: "email", ConfigPath: "ServiceProviderConfigs"})
+	_, _ = c.Find(t.Context(), scim.Users, "userName", "ann@example.com")
+	if line, _ := last(); line != `GET /Users email eq "ann@example.com"` {
+		t.Error(line)
+	}
+	_, _ = c.Discover(t.Context())
+	if line, _ := last(); line != "GET /ServiceProviderConfigs " {
+		t.Error(line)
 	}
 }

@@ -1,6 +1,7 @@
 package scimhttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,11 @@ func (c *Client) Find(ctx context.Context, kind scim.Kind, attr, value string) (
 		return nil, fault.Mark(fault.Unsupported, fmt.Errorf("search by %s: %w", attr, ErrNotAsked))
 	}
 	query := c.first()
-	query.Set("filter", scim.Eq(attr, value).String())
+	asked := attr
+	if attr == "userName" && kind == scim.Users {
+		asked = cmp.Or(c.options.Knobs.UserNameAs, attr)
+	}
+	query.Set("filter", scim.Eq(asked, value).String())
 	a, err := c.do(ctx, request{
 		method: http.MethodGet, kind: kind, path: "/" + string(kind), limit: maxList, query: query,
 	})

@@ -90,7 +90,7 @@ func (b Behaviour) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: %q is none of %s", name, value, strings.Join(known, ", ")))
 		}
 	}
-	b.Vendor.validate(oneOf)
+	b.validate(oneOf)
 	oneOf("error_shape", b.ErrorShape, "scim", "problem", "errors", "html")
 	oneOf("paging", b.Paging, "index", "cursor", "none", "repeats", "endless")
 	oneOf("page_over", b.PageOver, "clamp", "refuse")

@@ -203,7 +203,7 @@ func TestEveryKnobBothWays(t *testing.T) {
 				knowing(t, simulator.Options{Behaviour: row.behaviour}, k, func(w *world) {
 					row.front(w)
 					life(w)
-					wrong, calls = desired(w), int(w.asked)
+					wrong, calls = desired(w), w.asked
 				})
 				return wrong, calls
 			}

@@ -15,7 +15,6 @@ import (
 type feedDoor struct {
 	*httptest.Server
 	status  int
-	header  map[string]string
 	answer  string
 	query   string
 	kind    string
