@@ -51,6 +51,9 @@ type Behaviour struct {
 	// OnExisting is what a POST of a taken name gives: "" or 409; 409-bare
 	// (without scimType); 412; link (200 and the resource that has it).
 	OnExisting string `json:"on_existing,omitempty"`
+	// ReactivateBy is "" or active; create: with link, a POST that says active
+	// makes the user that has the name active.
+	ReactivateBy string `json:"reactivate_by,omitempty"`
 	// DuplicateUserName takes a userName that somebody has.
 	DuplicateUserName bool `json:"duplicate_user_name,omitempty"`
 	// UniqueGroupNames refuses a displayName that another group has.
@@ -96,6 +99,7 @@ func (b Behaviour) Validate() error {
 	oneOf("page_over", b.PageOver, "clamp", "refuse")
 	oneOf("filter_unsupported", b.FilterUnsupported, "refuse", "empty", "everything")
 	oneOf("on_existing", b.OnExisting, "409", "409-bare", "412", "link")
+	oneOf("reactivate_by", b.ReactivateBy, "active", "create")
 	oneOf("patch_success", b.PatchSuccess, "200", "204", "empty")
 	oneOf("unknown_members", b.UnknownMembers, "refuse", "missing", "drop", "take")
 	oneOf("delete_means", b.DeleteMeans, "delete", "deactivate")

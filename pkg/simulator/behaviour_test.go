@@ -194,6 +194,17 @@ func TestLeavingMeansWhatTheVendorSays(t *testing.T) {
 	}
 }
 
+func TestALinkingPostBringsSomebodyBackWhereThatIsTheWay(t *testing.T) {
+	for way, want := range map[string]bool{"": false, "create": true} {
+		s := behaves(t, simulator.Behaviour{OnExisting: "link", ReactivateBy: way})
+		call(t, s, "PATCH", "/Users/000001", patch(`{"op":"replace","path":"active","value":false}`))
+		status, r, _ := call(t, s, "POST", "/Users", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ann","active":true}`)
+		if status != 200 || r["active"] != want || got(t, s, "/Users/000001")["active"] != want {
+			t.Error(way, status, r)
+		}
+	}
+}
+
 func TestABehaviourIsDataAndItsMistakesAreAllNamed(t *testing.T) {
 	want := simulator.Behaviour{
 		Paging: "cursor", FilterOps: []string{"eq", "and"}, PatchSuccess: "204", MembersMax: 100, MembersHidden: true,
@@ -207,10 +218,10 @@ func TestABehaviourIsDataAndItsMistakesAreAllNamed(t *testing.T) {
 		t.Error(diff, read.Validate())
 	}
 	err := simulator.Behaviour{
-		ErrorShape: "x", Paging: "x", PageOver: "x", FilterUnsupported: "x", OnExisting: "x", PatchSuccess: "x",
+		ErrorShape: "x", Paging: "x", PageOver: "x", FilterUnsupported: "x", OnExisting: "x", ReactivateBy: "x", PatchSuccess: "x",
 		UnknownMembers: "x", DeleteMeans: "x", DeactivateMeans: "x", FilterOps: []string{"eq", "x"},
 	}.Validate()
-	if err == nil || strings.Count(err.Error(), `"x" is none of`) != 10 {
+	if err == nil || strings.Count(err.Error(), `"x" is none of`) != 11 {
 		t.Error(err)
 	}
 }

@@ -11,7 +11,7 @@ func FromKnobs(k profile.Knobs) Behaviour {
 		CreateStatus: k.CreateStatus, OnExisting: k.OnExisting, UniqueGroupNames: k.UniqueGroups, FoldUserName: k.FoldUserName,
 		NoPatch: k.Update == "put", PatchMaxOps: k.PatchMaxOps, PatchSuccess: answer(k.PatchAnswer), IgnoredPaths: k.IgnoredPaths,
 		MembersHidden: k.MembersHidden, MembersMax: k.MembersMax, UnknownMembers: k.UnknownMembers,
-		DeleteMeans: k.DeleteMeans, DeactivateMeans: k.DisableMeans,
+		DeleteMeans: k.DeleteMeans, DeactivateMeans: k.DisableMeans, ReactivateBy: k.Reactivate,
 	}
 	if k.ContentType != "" {
 		b.ContentType = k.ContentType

@@ -327,8 +327,24 @@ func (s *Server) exists(kind scim.Kind, r scim.Resource, err error, sel selectio
 		return failure(http.StatusPreconditionFailed, "", "the user exists already")
 	case "link":
 		if holder, ok := s.store.holder(kind, r, ""); ok {
-			return s.shown(http.StatusOK, holder, sel)
+			return s.linked(kind, holder, r, sel)
 		}
 	}
 	return failed(err)
+}
+
+// linked answers with the resource that has the name; where that is how people
+// come back, it is active afterwards.
+func (s *Server) linked(kind scim.Kind, holder, r scim.Resource, sel selection) reply {
+	is, _ := holder.Active()
+	becomes, _ := r.Active()
+	if s.bent.ReactivateBy == "create" && becomes && !is {
+		next := holder.Clone()
+		next["active"] = true
+		var err error
+		if holder, err = s.store.update(kind, holder, next); err != nil {
+			return failed(err)
+		}
+	}
+	return s.shown(http.StatusOK, holder, sel)
 }
