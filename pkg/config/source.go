@@ -27,6 +27,7 @@ type SourceAuth struct {
 	Bearer *Secret      `yaml:"bearer" doc:"A bearer token."`
 	Basic  *Basic       `yaml:"basic" doc:"A user name and a password."`
 	JWKS   *JWKS        `yaml:"jwks" doc:"Tokens that are signed with keys which the source publishes: bearer tokens, and security event tokens."`
+	NATS   *Publisher   `yaml:"nats" doc:"The broker's word: the source publishes to joinery.intake.<source>, and the broker's permissions say who may."`
 	MTLS   *Unsupported `yaml:"mtls" doc:"Not supported yet."`
 }
 
@@ -43,6 +44,9 @@ type Basic struct {
 	Username string `yaml:"username" need:"true" doc:"The user name."`
 	Password Secret `yaml:"password" need:"true" doc:"The password."`
 }
+
+// Publisher is a source that publishes over NATS. It has no settings of its own.
+type Publisher struct{}
 
 // Unsupported is a way that the design names and this version does not have.
 type Unsupported struct{}

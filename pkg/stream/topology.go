@@ -12,6 +12,7 @@ import (
 
 // The streams.
 const (
+	Intake      = "INTAKE"
 	Lifecycle   = "LIFECYCLE"
 	Commands    = "COMMANDS"
 	Outcomes    = "OUTCOMES"
@@ -121,6 +122,7 @@ const (
 // Sizes assume about 1 KiB a message and are where a stream stops, not what it
 // takes from the start; larger limits that an operator set are kept.
 //
+//	INTAKE      4 GiB   4 million events that nobody took in for a week
 //	LIFECYCLE   8 GiB   90 days at one event a second
 //	COMMANDS    8 GiB   8 million (target, lane, identity)
 //	OUTCOMES    16 GiB  400 days (a year, and time to export) at one every two seconds
@@ -130,6 +132,11 @@ func Design(targets []string, replicas int) Topology {
 	t := Topology{
 		Replicas: replicas,
 		Streams: []Stream{
+			{
+				Name: Intake, Subjects: []string{"joinery.intake.*"}, MaxAge: 7 * day, MaxBytes: 4 * gib,
+				DedupeWindow: dedupeWindow,
+				Purpose:      "what sources publish, until it is taken in; one subject for each source",
+			},
 			{
 				Name: Lifecycle, Subjects: []string{"joinery.lifecycle.*.*.*"}, MaxAge: 90 * day, MaxBytes: 8 * gib,
 				DedupeWindow: dedupeWindow, Atomic: true,
@@ -157,6 +164,7 @@ func Design(targets []string, replicas int) Topology {
 			},
 		},
 		Consumers: []Consumer{
+			{Stream: Intake, Durable: "ingest", Filters: []string{"joinery.intake.>"}, MaxPending: 2000},
 			{Stream: Lifecycle, Durable: "mapper", Filters: []string{"joinery.lifecycle.>"}, MaxPending: 2000},
 			{Stream: DeadLetters, Durable: "desk", Filters: []string{"joinery.deadletter.>"}, MaxPending: 200},
 			{Stream: Outcomes, Durable: "desk-outcomes", Filters: []string{"joinery.outcome.>"}, MaxPending: 2000},
@@ -207,6 +215,8 @@ func Token(subject string, i int) string {
 // streamOf is the stream of the topology that a subject belongs to, or "".
 func streamOf(subject string) string {
 	switch {
+	case strings.HasPrefix(subject, "joinery.intake."):
+		return Intake
 	case strings.HasPrefix(subject, "joinery.lifecycle."):
 		return Lifecycle
 	case strings.HasPrefix(subject, "joinery.command."):

@@ -39,7 +39,7 @@ func TestAppliedDesignLosesNothing(t *testing.T) {
 		return promise{"Limits", "DiscardNew", "File", true, false, history, "0s"}
 	}
 	want := map[string]promise{
-		"LIFECYCLE": ledger(-1, "2160h0m0s"), "COMMANDS": ledger(1, "0s"),
+		"INTAKE": ledger(-1, "168h0m0s"), "LIFECYCLE": ledger(-1, "2160h0m0s"), "COMMANDS": ledger(1, "0s"),
 		"OUTCOMES": ledger(-1, "9600h0m0s"), "DEADLETTER": ledger(-1, "0s"),
 		"ADVISORIES":    {"Limits", "DiscardOld", "File", false, false, -1, "168h0m0s"},
 		"KV_IDENTITIES": bucket(1), "KV_ACCOUNTS": bucket(1), "KV_TARGETS": bucket(5), "KV_GUARDS": bucket(1), "KV_BOOKS": bucket(1),
@@ -60,6 +60,7 @@ func TestEveryLaneOfEveryTargetHasItsQueue(t *testing.T) {
 		got[k.Durable] = k.Stream + " " + strings.Join(k.Filters, " ")
 	}
 	want := map[string]string{
+		"ingest": "INTAKE joinery.intake.>",
 		"mapper": "LIFECYCLE joinery.lifecycle.>", "desk": "DEADLETTER joinery.deadletter.>", "desk-outcomes": "OUTCOMES joinery.outcome.>",
 	}
 	for _, target := range []string{"acme", "globex", "initech"} {
@@ -216,13 +217,13 @@ func TestCopiesAreNotGivenUpByADefault(t *testing.T) {
 
 func TestMoreCopiesThanServersIsAClearError(t *testing.T) {
 	err := open(t).conn.Apply(t.Context(), stream.Design(nil, 3))
-	if err == nil || !strings.Contains(err.Error(), "LIFECYCLE") || !strings.Contains(err.Error(), "replicas") {
+	if err == nil || !strings.Contains(err.Error(), "INTAKE") || !strings.Contains(err.Error(), "replicas") {
 		t.Errorf("says %v", err)
 	}
 }
 
 func TestBrokerWithLittleRoomGetsSmallerStreams(t *testing.T) {
-	conn := startServer(t, &server.Options{JetStreamMaxStore: 600 << 20, SyncAlways: true}).dial(t)
+	conn := startServer(t, &server.Options{JetStreamMaxStore: 700 << 20, SyncAlways: true}).dial(t)
 	for range 2 { // the second time they are there
 		must(t, conn.Apply(t.Context(), stream.Design(nil, 1)))
 		applied, err := conn.Inspect(t.Context())
@@ -233,13 +234,13 @@ func TestBrokerWithLittleRoomGetsSmallerStreams(t *testing.T) {
 				got[s.Name] = s.MaxBytes >> 20
 			}
 		}
-		want := map[string]int64{"LIFECYCLE": 128, "COMMANDS": 128, "OUTCOMES": 256, "DEADLETTER": 64, "ADVISORIES": 16}
+		want := map[string]int64{"INTAKE": 64, "LIFECYCLE": 128, "COMMANDS": 128, "OUTCOMES": 256, "DEADLETTER": 64, "ADVISORIES": 16}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
 	}
 	tiny := startServer(t, &server.Options{JetStreamMaxStore: 1 << 20, SyncAlways: true}).dial(t)
-	if err := tiny.Apply(t.Context(), stream.Design(nil, 1)); err == nil || !strings.Contains(err.Error(), "LIFECYCLE") {
+	if err := tiny.Apply(t.Context(), stream.Design(nil, 1)); err == nil || !strings.Contains(err.Error(), "INTAKE") {
 		t.Errorf("a broker without room: %v", err)
 	}
 }

@@ -102,6 +102,21 @@ func (o Outbox) Replay(ctx context.Context, e *joineryv1.LifecycleEvent, n uint3
 	return o.publish(ctx, LifecycleSubject(e), fmt.Sprintf("%s:replay:%d", e.GetId(), n), e)
 }
 
+// CaseHeader names, on a message that a person sent again, the case that it was.
+const CaseHeader = "Joinery-Case"
+
+// Intake publishes what a source had published and was refused, as the source
+// did, for the n-th time.
+func (o Outbox) Intake(ctx context.Context, d *joineryv1.DeadLetter, n uint32) error {
+	msg := message.NewMessage(fmt.Sprintf("%s:replay:%d", d.GetId(), n), d.GetPayload())
+	msg.SetContext(ctx)
+	for name, value := range d.GetHeaders() {
+		msg.Metadata.Set(name, value)
+	}
+	msg.Metadata.Set(CaseHeader, d.GetId())
+	return o.publisher.Publish(d.GetSubject(), msg)
+}
+
 // Outcome publishes an outcome, once for each (target, identity, event).
 func (o Outbox) Outcome(ctx context.Context, out *joineryv1.Outcome) error {
 	msg, err := Encode(ctx, out.GetId(), out)

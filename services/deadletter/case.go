@@ -65,8 +65,8 @@ type Step struct {
 // maxHistory bounds a case's history; the audit trail holds all of it.
 const maxHistory = 100
 
-// ErrNothingToReplay: the case is about a snapshot, which only its source has.
-var ErrNothingToReplay = errors.New("there is nothing here to send again: the source sends the snapshot again, with the hash that the reason names to let it through")
+// ErrNothingToReplay: the case is about what only its source has.
+var ErrNothingToReplay = errors.New("there is nothing here to send again: the source must; a snapshot with the hash that the reason names to let it through")
 
 // ErrDecided: the case is not open, so there is nothing to decide.
 var ErrDecided = errors.New("the case is not open")
@@ -109,7 +109,7 @@ func (c Case) replayed(at time.Time, by, note string) (Case, error) {
 	if c.State != Open && c.State != Replayed {
 		return c, ErrDecided
 	}
-	if d, err := c.letter(); err == nil && c.Target == "" && d.GetEvent() == nil {
+	if d, err := c.letter(); err == nil && c.Target == "" && d.GetEvent() == nil && (d.GetSubject() == "" || d.GetPayload() == nil) {
 		return c, ErrNothingToReplay
 	}
 	c.State = Replayed

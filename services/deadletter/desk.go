@@ -33,6 +33,7 @@ type Store[T any] interface {
 type Outbox interface {
 	Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error
 	Replay(ctx context.Context, e *joineryv1.LifecycleEvent, n uint32) error
+	Intake(ctx context.Context, d *joineryv1.DeadLetter, n uint32) error
 }
 
 // Desk files, resolves and replays cases.
@@ -186,6 +187,9 @@ func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) 
 		letter, err := c.letter()
 		if err != nil {
 			return err
+		}
+		if letter.GetSubject() != "" {
+			return d.outbox.Intake(ctx, letter, c.Replays)
 		}
 		return d.outbox.Replay(ctx, letter.GetEvent(), c.Replays)
 	}

@@ -48,6 +48,13 @@ func (s shelf[T]) Keys(context.Context, string) ([]string, error) {
 type post struct {
 	commands []*joineryv1.ProvisioningCommand
 	replays  []*joineryv1.LifecycleEvent
+	// published are the dead letters whose messages were published again.
+	published []*joineryv1.DeadLetter
+}
+
+func (p *post) Intake(_ context.Context, d *joineryv1.DeadLetter, _ uint32) error {
+	p.published = append(p.published, d)
+	return nil
 }
 
 func (p *post) Command(_ context.Context, c *joineryv1.ProvisioningCommand) error {
@@ -284,6 +291,23 @@ func TestAPoisonEventIsPutOnItsSubjectAgain(t *testing.T) {
 	o := open(t, "")
 	o.receive(&joineryv1.DeadLetter{Id: "poison-e1", Event: &joineryv1.LifecycleEvent{Id: "e1"}, Reason: "no person"})
 	if status, body := o.call("POST", "/api/v1/cases/poison-e1/replay", `{"by":"sre"}`); status != 200 || len(o.post.replays) != 1 {
+		t.Error(status, body)
+	}
+}
+
+func TestARefusedMessageIsPublishedAgainWhereItWas(t *testing.T) {
+	o := open(t, "")
+	letter := &joineryv1.DeadLetter{
+		Id: "intake-hr-7", Command: &joineryv1.ProvisioningCommand{Id: "intake:7"}, Reason: "message refused",
+		Subject: "joinery.intake.hr", Headers: map[string]string{"Content-Type": "application/protobuf"}, Payload: []byte("payload"),
+	}
+	o.receive(letter)
+	if status, body := o.call("POST", "/api/v1/cases/intake-hr-7/replay", `{"by":"sre"}`); status != 200 || len(o.post.published) != 1 || !proto.Equal(letter, o.post.published[0]) {
+		t.Error(status, body, o.post.published)
+	}
+	letter.Id, letter.Payload = "intake-hr-8", nil // too large to be kept
+	o.receive(letter)
+	if status, body := o.call("POST", "/api/v1/cases/intake-hr-8/replay", `{"by":"sre"}`); status != 409 || len(o.post.published) != 1 {
 		t.Error(status, body)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// visit is one request at the door, and what became of it.
+// visit is one request or message at the door, and what became of it.
 type visit struct {
 	arrived time.Time
 	// source is nil until the request is authenticated.
@@ -66,12 +66,12 @@ func (s *Service) receive(ctx context.Context, w http.ResponseWriter, r *http.Re
 	default:
 		return ambiguous
 	}
-	return s.take(ctx, r, v, body.data)
+	return s.take(ctx, r.Header, v, body.data)
 }
 
-// take parses and accepts the body of an authenticated request.
-func (s *Service) take(ctx context.Context, r *http.Request, v *visit, body []byte) *refusal {
-	events, err := v.format.parse(r.Header, body)
+// take parses and accepts the body of an authenticated request, or message.
+func (s *Service) take(ctx context.Context, h http.Header, v *visit, body []byte) *refusal {
+	events, err := v.format.parse(h, body)
 	if err != nil {
 		_, span := s.tel.Tracer.Start(ctx, "refuse request", trace.WithTimestamp(v.arrived), trace.WithSpanKind(trace.SpanKindServer))
 		span.SetStatus(codes.Error, reasonOf(err))

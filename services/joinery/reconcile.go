@@ -126,7 +126,12 @@ them. With --designed it shows the literal that is applied, without a broker.`,
 	}
 	console := t.console(c)
 	designed := c.Flags().StringSlice("designed", nil, "show the design for these targets instead")
+	permissions := c.Flags().StringSlice("permissions", nil, "write the broker's users for these sources instead")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if c.Flags().Changed("permissions") {
+			text := stream.Permissions(*permissions)
+			return t.print(map[string]string{"nats.conf": text}, func(w io.Writer) { fmt.Fprint(w, text) })
+		}
 		if c.Flags().Changed("designed") {
 			d := stream.Design(*designed, 1)
 			return t.print(d, func(w io.Writer) { writeDesign(w, d) })

@@ -303,6 +303,8 @@ func (s *scene) do(verb, args string) {
 	switch verb {
 	case "event":
 		s.send(first, rest)
+	case "publish":
+		s.publish(first, rest)
 	case "set":
 		s.push(args)
 	case "rotate":

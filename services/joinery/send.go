@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/joinery/joinery/pkg/stream"
 	"github.com/spf13/cobra"
 )
 
@@ -23,6 +25,10 @@ type sender struct {
 	source string
 	secret string
 	http   *http.Client
+	// nats is a broker to publish to instead, "" for none.
+	nats string
+	// deliver hands one event over.
+	deliver func(ctx context.Context, event []byte) (sent, error)
 }
 
 // sent is the answer for one accepted event.
@@ -47,8 +53,12 @@ With --snapshot it sends a whole listing of the source's people instead, and
 ingest turns the difference to the last good one into events. --dry-run says
 what would happen; --allow lets one refused snapshot through, by its hash.
 
+With --nats it publishes the events to joinery.intake.<source> instead. That
+they are accepted means then that they are stored; one that ingest refuses later
+becomes a case (joinery deadletter list).
+
 Exit code 3 where some events, or the snapshot, were refused.`,
-		Example: "  joinery send --source hr events.ndjson\n  generate | joinery send --source hr -\n  joinery send --source hr --snapshot people.csv --dry-run",
+		Example: "  joinery send --source hr events.ndjson\n  generate | joinery send --source hr -\n  joinery send --source hr --snapshot people.csv --dry-run\n  joinery send --source hr --nats nats://hr:secret@nats:4222 events.ndjson",
 	}
 	snap := addSnapshot(c)
 	c.Args = func(c *cobra.Command, args []string) error {
@@ -61,6 +71,7 @@ Exit code 3 where some events, or the snapshot, were refused.`,
 	f.StringVar(&s.base, "ingest", env("JOINERY_INGEST", "http://127.0.0.1:8080"), "address of ingest (JOINERY_INGEST)")
 	f.StringVar(&s.source, "source", env("JOINERY_SOURCE", ""), "the source that the events come from (JOINERY_SOURCE)")
 	f.StringVar(&s.secret, "secret", "", "the source's bearer token (default: JOINERY_SOURCE_TOKEN)")
+	f.StringVar(&s.nats, "nats", "", "publish over this NATS server; the URL holds the source's user and password")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if s.secret == "" {
 			s.secret = os.Getenv("JOINERY_SOURCE_TOKEN")
@@ -73,6 +84,14 @@ Exit code 3 where some events, or the snapshot, were refused.`,
 			return err
 		}
 		defer closeIn()
+		s.deliver = s.post
+		if s.nats != "" {
+			closeConn, err := s.connect(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closeConn()
+		}
 		return t.sendAll(c.Context(), s, in)
 	}
 	return c
@@ -106,7 +125,7 @@ func (t *terminal) sendAll(ctx context.Context, s *sender, in io.Reader) error {
 		if len(line) == 0 {
 			continue
 		}
-		result, err := s.post(ctx, line)
+		result, err := s.deliver(ctx, line)
 		var refusal problem
 		switch {
 		case errors.As(err, &refusal):
@@ -138,6 +157,37 @@ func (t *terminal) sendAll(ctx context.Context, s *sender, in io.Reader) error {
 	}
 	return nil
 }
+
+// connect makes the sender publish.
+func (s *sender) connect(ctx context.Context) (func(), error) {
+	if s.source == "" {
+		return nil, usage("publish events: name the source that they come from with --source")
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialPatience)
+	defer cancel()
+	conn, err := stream.Dial(ctx, stream.Options{URL: s.nats, Name: s.source, InboxPrefix: stream.IntakeInbox(s.source)})
+	if err != nil {
+		return nil, fmt.Errorf("publish events: %w", err)
+	}
+	publisher := conn.Publisher()
+	s.deliver = func(ctx context.Context, line []byte) (sent, error) {
+		var event struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(line, &event); err != nil || event.ID == "" {
+			return sent{}, problem{Detail: "not a JSON object with an id"}
+		}
+		id := s.source + ":" + event.ID
+		msg := message.NewMessage(id, line)
+		msg.SetContext(ctx)
+		msg.Metadata.Set("Content-Type", "application/cloudevents+json")
+		return sent{ID: id, Status: "published"}, publisher.Publish(stream.IntakeSubject(s.source), msg)
+	}
+	return conn.Close, nil
+}
+
+// dialPatience bounds the wait for a broker to publish to.
+const dialPatience = 10 * time.Second
 
 // patience bounds how long one event waits for a broker that cannot take it.
 const patience = 5 * time.Minute

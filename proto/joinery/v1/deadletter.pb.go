@@ -128,7 +128,11 @@ type DeadLetter struct {
 	At            *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=at,proto3" json:"at,omitempty"`
 	TraceId       string                 `protobuf:"bytes,14,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	// What is held together, where a guard holds it.
-	Batch         string `protobuf:"bytes,15,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batch string `protobuf:"bytes,15,opt,name=batch,proto3" json:"batch,omitempty"`
+	// Where the payload was published, with its headers: a replay publishes it
+	// there again. Empty for what did not come over NATS.
+	Subject       string            `protobuf:"bytes,16,opt,name=subject,proto3" json:"subject,omitempty"`
+	Headers       map[string]string `protobuf:"bytes,17,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,12 +272,26 @@ func (x *DeadLetter) GetBatch() string {
 	return ""
 }
 
+func (x *DeadLetter) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
 var File_joinery_v1_deadletter_proto protoreflect.FileDescriptor
 
 const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\n" +
 	"\x1bjoinery/v1/deadletter.proto\x12\n" +
-	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\x98\x04\n" +
+	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xad\x05\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
@@ -293,7 +311,12 @@ const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\x0ffirst_failed_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\rfirstFailedAt\x12*\n" +
 	"\x02at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x19\n" +
 	"\btrace_id\x18\x0e \x01(\tR\atraceId\x12\x14\n" +
-	"\x05batch\x18\x0f \x01(\tR\x05batch*\xb0\x02\n" +
+	"\x05batch\x18\x0f \x01(\tR\x05batch\x12\x18\n" +
+	"\asubject\x18\x10 \x01(\tR\asubject\x12=\n" +
+	"\aheaders\x18\x11 \x03(\v2#.joinery.v1.DeadLetter.HeadersEntryR\aheaders\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb0\x02\n" +
 	"\x0fDeadLetterCause\x12!\n" +
 	"\x1dDEAD_LETTER_CAUSE_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19DEAD_LETTER_CAUSE_REFUSED\x10\x01\x12\x1e\n" +
@@ -318,25 +341,27 @@ func file_joinery_v1_deadletter_proto_rawDescGZIP() []byte {
 }
 
 var file_joinery_v1_deadletter_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_joinery_v1_deadletter_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_joinery_v1_deadletter_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_joinery_v1_deadletter_proto_goTypes = []any{
 	(DeadLetterCause)(0),          // 0: joinery.v1.DeadLetterCause
 	(*DeadLetter)(nil),            // 1: joinery.v1.DeadLetter
-	(*ProvisioningCommand)(nil),   // 2: joinery.v1.ProvisioningCommand
-	(*LifecycleEvent)(nil),        // 3: joinery.v1.LifecycleEvent
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	nil,                           // 2: joinery.v1.DeadLetter.HeadersEntry
+	(*ProvisioningCommand)(nil),   // 3: joinery.v1.ProvisioningCommand
+	(*LifecycleEvent)(nil),        // 4: joinery.v1.LifecycleEvent
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_joinery_v1_deadletter_proto_depIdxs = []int32{
 	0, // 0: joinery.v1.DeadLetter.cause:type_name -> joinery.v1.DeadLetterCause
-	2, // 1: joinery.v1.DeadLetter.command:type_name -> joinery.v1.ProvisioningCommand
-	3, // 2: joinery.v1.DeadLetter.event:type_name -> joinery.v1.LifecycleEvent
-	4, // 3: joinery.v1.DeadLetter.first_failed_at:type_name -> google.protobuf.Timestamp
-	4, // 4: joinery.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3, // 1: joinery.v1.DeadLetter.command:type_name -> joinery.v1.ProvisioningCommand
+	4, // 2: joinery.v1.DeadLetter.event:type_name -> joinery.v1.LifecycleEvent
+	5, // 3: joinery.v1.DeadLetter.first_failed_at:type_name -> google.protobuf.Timestamp
+	5, // 4: joinery.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
+	2, // 5: joinery.v1.DeadLetter.headers:type_name -> joinery.v1.DeadLetter.HeadersEntry
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_joinery_v1_deadletter_proto_init() }
@@ -352,7 +377,7 @@ func file_joinery_v1_deadletter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_joinery_v1_deadletter_proto_rawDesc), len(file_joinery_v1_deadletter_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

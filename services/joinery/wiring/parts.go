@@ -47,11 +47,19 @@ func Ingest(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	published := b.conn.Subscriber(stream.SubscriberOptions{
+		Stream: stream.Intake, Durable: "ingest", Concurrency: ingest.IntakeConcurrency,
+	})
 	return &Part{
 		Name: "ingest", Handler: s.Handler(),
-		// A rotated secret is picked up without a change of the folder.
 		Run: func(ctx context.Context) error {
-			return s.Refresh(ctx, func() ([]ingest.Source, error) { return doors(b.folder.Load(), ring) })
+			group := app.NewGroup(ctx)
+			group.Go("intake", func(ctx context.Context) error { return s.RunIntake(ctx, published) })
+			// A rotated secret is picked up without a change of the folder.
+			group.Go("refresh", func(ctx context.Context) error {
+				return s.Refresh(ctx, func() ([]ingest.Source, error) { return doors(b.folder.Load(), ring) })
+			})
+			return group.Wait()
 		},
 		Configure: func(_ context.Context, folder *config.Folder) error {
 			sources, err := doors(folder, ring)
@@ -94,6 +102,8 @@ func credentialOf(a config.SourceAuth, keys map[token.Place]*token.Keys) (ingest
 		return ingest.HMAC{Header: a.HMAC.Header, Prefix: a.HMAC.Prefix, Secrets: [][]byte{[]byte(secret)}}, err
 	case a.JWKS != nil:
 		return jwtOf(a.JWKS, keys), nil
+	case a.NATS != nil:
+		return ingest.Broker{}, nil
 	}
 	return nil, fmt.Errorf("no credential")
 }
