@@ -5,6 +5,7 @@
 package wiring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -237,6 +238,11 @@ func (b *Base) Reconfigure(ctx context.Context, folder *config.Folder, parts []*
 	}
 	b.folder.Store(folder)
 	b.bell.Configure(receivers(folder))
+	// The mapper comes last: what it issues meets a dispatcher that is not about to
+	// be stopped for the same change.
+	parts = slices.SortedFunc(slices.Values(parts), func(a, b *Part) int {
+		return cmp.Compare(order(a.Name), order(b.Name))
+	})
 	for _, p := range parts {
 		if err := p.Configure(ctx, folder); err != nil {
 			return fmt.Errorf("configure %s: %w", p.Name, err)
@@ -244,6 +250,13 @@ func (b *Base) Reconfigure(ctx context.Context, folder *config.Folder, parts []*
 	}
 	b.telemetry.Log.InfoContext(ctx, "configuration in force", "sources", len(folder.Sources), "targets", len(folder.Targets))
 	return nil
+}
+
+func order(part string) int {
+	if part == "mapper" {
+		return 1
+	}
+	return 0
 }
 
 // Go runs the parts in a group.
