@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/joinery/joinery/pkg/alert"
+	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/telemetry"
 	"github.com/joinery/joinery/pkg/wire"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Journal reads what was accepted, asked for and recorded.
@@ -40,9 +42,11 @@ type Book struct {
 
 // Gap is something that was accepted and has no recorded outcome yet.
 type Gap struct {
-	Event    string    `json:"event"`
-	Identity string    `json:"identity"`
-	Target   string    `json:"target,omitempty"` // "" where the mapper owes the outcome
+	Event    string `json:"event"`
+	Identity string `json:"identity"`
+	Target   string `json:"target,omitempty"` // "" where the mapper owes the outcome
+	// Revision is the newest that the command can have; 0 where that is not known.
+	Revision uint64    `json:"revision,omitempty"`
 	Since    time.Time `json:"since"`
 	// Why says what is known of the reason: the target is paused, or quarantined.
 	Why string `json:"why,omitempty"`
@@ -55,6 +59,12 @@ type Gap struct {
 type Accountant struct {
 	Journal Journal
 	Books   Store[Book]
+	// Accounts tells how far each account has come, and Record takes the outcome of
+	// a command that fell out of the trail of the one that replaced it.
+	Accounts interface {
+		Get(ctx context.Context, key string) (identity.Account, uint64, error)
+	}
+	Record func(ctx context.Context, o *joineryv1.Outcome) error
 	// Targets are those that are configured.
 	Targets func() []string
 	// Closed says why a target takes no commands now, or "".
@@ -132,7 +142,9 @@ func (a *Accountant) Sweep(ctx context.Context) (Book, error) {
 	if err := a.commands(ctx, &book, before, open); err != nil {
 		return book, err
 	}
-	a.close(ctx, &book, open)
+	if err := a.close(ctx, &book, open); err != nil {
+		return book, err
+	}
 	if _, err := a.Books.Put(ctx, bookKey, book, rev); err != nil {
 		return book, fmt.Errorf("store the books: %w", err)
 	}
@@ -178,7 +190,7 @@ func (a *Accountant) commands(ctx context.Context, book *Book, before time.Time,
 		}
 		var c joineryv1.ProvisioningCommand
 		if _, err := wire.Decode(stored.Message, &c); err == nil && c.GetEventId() != "" {
-			missing, err := a.missing(ctx, Gap{Event: c.GetEventId(), Identity: c.GetIdentity(), Target: c.GetTarget(), Since: stored.Time.UTC()})
+			missing, err := a.missing(ctx, Gap{Event: c.GetEventId(), Identity: c.GetIdentity(), Target: c.GetTarget(), Revision: c.GetRevision(), Since: stored.Time.UTC()})
 			if err != nil {
 				return err
 			}
@@ -206,7 +218,7 @@ func (a *Accountant) missing(ctx context.Context, g Gap) ([]Gap, error) {
 	var out []Gap
 	for _, command := range o.GetCommands() {
 		target, _, _ := strings.Cut(command, ":")
-		one := Gap{Event: g.Event, Identity: g.Identity, Target: target, Since: g.Since}
+		one := Gap{Event: g.Event, Identity: g.Identity, Target: target, Revision: o.GetRevision(), Since: g.Since}
 		if _, err := a.outcome(ctx, one); errors.Is(err, stream.ErrNotFound) {
 			out = append(out, one)
 		} else if err != nil {
@@ -229,7 +241,7 @@ func (a *Accountant) outcome(ctx context.Context, g Gap) (*joineryv1.Outcome, er
 }
 
 // close brings the open gaps into the book, oldest first, with what is known of them.
-func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) {
+func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) error {
 	now := time.Now().UTC()
 	why := map[string]string{}
 	book.Gaps, book.At = []Gap{}, now
@@ -238,6 +250,11 @@ func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) {
 			why[g.Target] = a.Closed(ctx, g.Target)
 		}
 		g.Why, g.Overdue = why[g.Target], now.Sub(g.Since) > a.Objective
+		if settled, err := a.settle(ctx, g); err != nil {
+			return err
+		} else if settled {
+			continue
+		}
 		book.Gaps = append(book.Gaps, g)
 	}
 	slices.SortFunc(book.Gaps, func(x, y Gap) int {
@@ -246,6 +263,33 @@ func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) {
 		}
 		return strings.Compare(x.Target+x.Identity+x.Event, y.Target+y.Identity+y.Event)
 	})
+	return nil
+}
+
+// settle records the end of a command that a newer one took the place of without
+// naming it: a command names the last 32 that it replaces, and more may pile up
+// while a target is away.
+func (a *Accountant) settle(ctx context.Context, g Gap) (bool, error) {
+	if !g.Overdue || g.Target == "" || g.Revision == 0 {
+		return false, nil
+	}
+	account, _, err := a.Accounts.Get(ctx, identity.AccountKey(g.Target, g.Identity))
+	if errors.Is(err, stream.ErrNotFound) || err == nil && account.Finished <= g.Revision {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read an account: %w", err)
+	}
+	id := identity.CommandID(g.Target, g.Identity, g.Revision)
+	err = a.Record(ctx, &joineryv1.Outcome{
+		Id: "dispatcher:" + id, Stage: joineryv1.Stage_STAGE_DISPATCHER, Result: joineryv1.Result_RESULT_SUPERSEDED,
+		EventId: g.Event, CommandId: id, Target: g.Target, Identity: g.Identity, Revision: g.Revision,
+		SupersededBy: account.Finished, At: timestamppb.Now(),
+	})
+	if err != nil {
+		return false, fmt.Errorf("record a superseded command: %w", err)
+	}
+	return true, nil
 }
 
 // tell raises the alarm, target by target. What waits because a person paused

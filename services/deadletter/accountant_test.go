@@ -79,6 +79,11 @@ func audited(t *testing.T, fn func(j *journal, sweep func() deadletter.Book, rai
 		j := &journal{entries: map[string][]stream.Stored{}}
 		var raised []string
 		a := (&deadletter.Accountant{
+			Accounts: shelf[identity.Account]{"acme." + ann: {Finished: 9}},
+			Record: func(_ context.Context, o *joineryv1.Outcome) error {
+				j.add(stream.Outcomes, wire.OutcomeSubject(o), o)
+				return nil
+			},
 			Journal: j, Books: shelf[deadletter.Book]{}, Objective: 15 * time.Minute, Log: slog.New(slog.DiscardHandler),
 			Targets: func() []string { return []string{"acme", "globex"} },
 			Closed: func(_ context.Context, target string) string {
@@ -151,6 +156,33 @@ func TestWhatHasNoOutcomeIsFoundAndSettledLater(t *testing.T) {
 		same([]string{}, sweep())
 		if j.reads != before {
 			t.Errorf("%d messages read again that were settled", j.reads-before)
+		}
+	})
+}
+
+func TestACommandThatFellOutOfTheTrailIsSuperseded(t *testing.T) {
+	audited(t, func(j *journal, sweep func() deadletter.Book, _ *[]string) {
+		for revision, event := range []string{"e8", "e9", "e10"} {
+			j.event(event)
+			o := &joineryv1.Outcome{Identity: ann, EventId: event, Revision: uint64(revision + 8), Commands: []string{"acme:normal", "globex:normal"}}
+			j.add(stream.Outcomes, wire.OutcomeSubject(o), o)
+		}
+		time.Sleep(time.Minute)
+		if got := len(sweep().Gaps); got != 6 {
+			t.Error(got, "gaps, before the objective")
+		}
+		time.Sleep(time.Hour)
+		want := []string{
+			"e10 acme  overdue", "e9 acme  overdue", // the newest that is done, and a newer one, are not superseded
+			"e10 globex paused by ops overdue", "e8 globex paused by ops overdue", "e9 globex paused by ops overdue",
+		}
+		if diff := cmp.Diff(want, owed(sweep())); diff != "" {
+			t.Error(diff)
+		}
+		last, err := j.Last(t.Context(), stream.Outcomes, "joinery.outcome.acme."+ann+".e8")
+		var o joineryv1.Outcome
+		if err != nil || proto.Unmarshal(last.Message.Payload, &o) != nil || o.GetResult() != joineryv1.Result_RESULT_SUPERSEDED || o.GetSupersededBy() != 9 {
+			t.Error(&o, err)
 		}
 	})
 }

@@ -367,7 +367,7 @@ func console(ctx context.Context, b *Base, desk *deadletter.Desk, cases *stream.
 	}
 	board := &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Profiles: b.profiles, Waiting: b.waiting}
 	accountant := &deadletter.Accountant{
-		Journal: b.conn, Books: books, Closed: board.Closed, Log: b.telemetry.Log, Raise: b.bell.Raise,
+		Journal: b.conn, Books: books, Accounts: accounts, Record: b.outbox.Outcome, Closed: board.Closed, Log: b.telemetry.Log, Raise: b.bell.Raise,
 		Targets:   func() []string { return slices.Sorted(maps.Keys(b.folder.Load().Targets)) },
 		Objective: b.folder.Load().Joinery.Alerts.Objective,
 	}
