@@ -124,7 +124,7 @@ type Guard struct {
 // Limit is a number and a share in a window; whichever is reached first holds.
 type Limit struct {
 	Max     int           `yaml:"max" default:"50" min:"1" max:"1000000" doc:"At most this many."`
-	Percent int           `yaml:"percent" default:"10" min:"1" max:"100" doc:"At most this share of the target's accounts, but never fewer than 5 accounts."`
+	Percent int           `yaml:"percent" default:"10" min:"1" max:"100" doc:"At most this share of the target's accounts, but never fewer than 5 accounts; 100 leaves it to max."`
 	Per     time.Duration `yaml:"per" default:"1h" min:"1m" max:"744h" doc:"In this time."`
 }
 

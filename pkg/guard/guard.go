@@ -37,6 +37,9 @@ const slots = 60
 
 // Allowed is how many changes pass in a window, where the target has total accounts.
 func (l Limit) Allowed(total int) int {
+	if l.Percent >= 100 {
+		return l.Max // all may go; and some may have gone, come back, and gone again
+	}
 	return min(l.Max, max(total*l.Percent/100, Floor))
 }
 

@@ -23,6 +23,7 @@ func TestTheStricterOfNumberAndShareCounts(t *testing.T) {
 		{"the number", guard.Limit{Max: 50, Percent: 10}, 10_000, 50},
 		{"the share", guard.Limit{Max: 50, Percent: 10}, 200, 20},
 		{"a small company's floor", guard.Limit{Max: 50, Percent: 10}, 8, guard.Floor},
+		{"no share", guard.Limit{Max: 50, Percent: 100}, 8, 50},
 		{"a number below the floor", guard.Limit{Max: 2, Percent: 10}, 8, 2},
 	} {
 		if got := row.limit.Allowed(row.total); got != row.want {

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/joinery/joinery/pkg/config"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/services/deadletter"
+	"github.com/joinery/joinery/services/joinery/company"
 	"github.com/spf13/cobra"
 )
 
@@ -28,6 +31,8 @@ type demoOptions struct {
 	patient time.Duration
 	nats    string
 	redis   string
+	// disorder shuffles and doubles the events.
+	disorder bool
 }
 
 // demo plays a company and proves the result.
@@ -35,12 +40,16 @@ func (t *terminal) demo() *cobra.Command {
 	var o demoOptions
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Play a company's joiners, movers and leavers, and prove that every target matches",
+		Short: "Play two years of a company, and prove that every target matches",
 		Long: `Starts everything in one process with three simulated targets of different
 temper: acme is strict, globex allows few requests, initech fails now and then
-and loses answers. Then it plays a company's joiners, movers, leavers and
-rehires, and at the end reads every target back over SCIM and compares it with
-what the company itself knows.
+and loses answers. Then it plays two years of a company in seconds: people are
+hired, move, get another name or manager, go on leave, leave and come back. At
+the end it reads every target back over SCIM and compares it with what the
+company itself knows.
+
+With --disorder the events come in any order, and one in ten of them twice: what
+each says is stamped, so the end is the same.
 
 With --data the demo can be killed at any moment and started again: it goes on,
 and ends with the same table.
@@ -51,6 +60,7 @@ Exit code 0 only if every target holds exactly what it should.`,
 	f := c.Flags()
 	f.IntVar(&o.people, "people", 240, "how many people join")
 	f.Uint64Var(&o.seed, "seed", 7, "the same seed plays the same company")
+	f.BoolVar(&o.disorder, "disorder", false, "send the events in any order, and some of them twice")
 	f.StringVar(&o.data, "data", "", "folder to keep everything in (default: a temporary one)")
 	f.DurationVar(&o.patient, "timeout", 3*time.Minute, "how long the targets may take to match")
 	f.StringVar(&o.nats, "nats", "", "URL of real NATS servers instead of the embedded broker")
@@ -121,7 +131,7 @@ func (t *terminal) perform(ctx context.Context, s *stage) error {
 // services.
 type stage struct {
 	options  demoOptions
-	company  *company
+	company  *company.Company
 	targets  []*theatre
 	folder   *config.Folder
 	secrets  map[string]string
@@ -133,7 +143,7 @@ type stage struct {
 }
 
 func newStage(ctx context.Context, o demoOptions) (_ *stage, err error) {
-	s := &stage{options: o, company: newCompany(o.seed, o.people)}
+	s := &stage{options: o, company: company.New(company.Options{Seed: o.seed, People: o.people})}
 	s.phase.Store("starting")
 	defer func() {
 		if err != nil {
@@ -191,10 +201,11 @@ func token() string {
 // senders is how many events are on their way to ingest at a time.
 const senders = 8
 
-// send posts the company's life, phase by phase. Within a phase the order is
-// left to chance: what each event says is stamped, so it does not matter.
+// send posts the company's life. Several at a time are on their way, so that they
+// overtake each other: what each event says is stamped, and the order does not
+// matter.
 func (s *stage) send(ctx context.Context) error {
-	work := make(chan happening)
+	work := make(chan company.Event)
 	errs := make(chan error, senders)
 	var workers sync.WaitGroup
 	sending, cancel := context.WithCancel(ctx)
@@ -211,8 +222,8 @@ func (s *stage) send(ctx context.Context) error {
 		})
 	}
 feed:
-	for _, h := range s.company.events {
-		s.phase.Store(h.phase)
+	for _, h := range s.script() {
+		s.phase.Store(h.Time.Format("Jan 2006"))
 		select {
 		case work <- h:
 		case <-sending.Done():
@@ -230,8 +241,24 @@ feed:
 	}
 }
 
-func (s *stage) sendOne(ctx context.Context, h happening) error {
-	data, err := json.Marshal(h.body)
+// script is the events in the order in which they are sent.
+func (s *stage) script() []company.Event {
+	if !s.options.disorder {
+		return s.company.Events
+	}
+	rng := mathrand.New(mathrand.NewPCG(s.options.seed, 1))
+	out := slices.Clone(s.company.Events)
+	for i := range out {
+		if i%10 == 0 {
+			out = append(out, out[i])
+		}
+	}
+	rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+func (s *stage) sendOne(ctx context.Context, h company.Event) error {
+	data, err := json.Marshal(h.CloudEvent())
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (t *terminal) progress(s *stage) func(ctx context.Context) {
 // waits for it.
 func (s *stage) line(ctx context.Context) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-9s %3d/%d events", s.phase.Load(), s.accepted.Load(), len(s.company.events))
+	fmt.Fprintf(&b, "%-9s %3d/%d events", s.phase.Load(), s.accepted.Load(), len(s.company.Events))
 	if n := s.repeated.Load(); n > 0 {
 		fmt.Fprintf(&b, " (%d known)", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/simulator"
 	"github.com/joinery/joinery/services/deadletter"
+	"github.com/joinery/joinery/services/joinery/company"
 )
 
 // theatre is one simulated target of the demo.
@@ -25,8 +27,10 @@ type theatre struct {
 	assign string
 	rate   int
 	// wants tells, from the company's own books, who should have an account.
-	wants  func(*employee) bool
+	wants  func(*company.Person) bool
 	faults []string
+	// managers tells that accounts refer to their managers' accounts.
+	managers bool
 
 	sim    *simulator.Server
 	server *http.Server
@@ -37,14 +41,14 @@ type theatre struct {
 
 // theatres are the targets of the demo and their tempers.
 func theatres() []*theatre {
-	everybody := func(p *employee) bool { return p.employed }
+	everybody := func(p *company.Person) bool { return p.Active() }
 	return []*theatre{
-		{name: "acme", temper: "strict", assign: "identity.active", rate: 500, wants: everybody},
+		{name: "acme", temper: "strict", assign: "identity.active", rate: 500, wants: everybody, managers: true},
 		{
 			name: "globex", temper: "allows 60 requests a second", rate: 54,
 			assign: `identity.active && identity.department in ["Engineering", "Support"]`,
-			wants: func(p *employee) bool {
-				return p.employed && slices.Contains([]string{"Engineering", "Support"}, p.department)
+			wants: func(p *company.Person) bool {
+				return p.Active() && slices.Contains([]string{"Engineering", "Support"}, p.Department)
 			},
 		},
 		{
@@ -125,7 +129,15 @@ users:
   - { to: 'emails[type eq "work"].value', from: identity.email }
   - { to: title, from: identity.title }
   - { to: 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department', from: identity.department }
-`, t.name, t.url, t.rate, strings.ReplaceAll(t.assign, "'", "''"))
+%s`, t.name, t.url, t.rate, strings.ReplaceAll(t.assign, "'", "''"), t.reference())
+}
+
+// reference is the rule that names managers, where the target shows them.
+func (t *theatre) reference() string {
+	if !t.managers {
+		return ""
+	}
+	return "  - { to: manager, from: identity.manager, ref: identity }\n"
 }
 
 // verdict is the table at the end of the demo.
@@ -202,21 +214,22 @@ func (t *theatre) readBack(ctx context.Context) ([]scim.Resource, error) {
 }
 
 // compare holds what was read back against the company's own books.
-func (t *theatre) compare(c *company, accounts []scim.Resource) targetReport {
+func (t *theatre) compare(c *company.Company, accounts []scim.Resource) targetReport {
 	r := targetReport{Target: t.name, Temper: t.temper}
 	byKey := map[string][]scim.Resource{}
 	for _, a := range accounts {
 		byKey[a.ExternalID()] = append(byKey[a.ExternalID()], a)
 	}
+	all := maps.Clone(byKey)
 	differs := func(format string, args ...any) {
 		r.Differing++
 		if len(r.Examples) < 5 {
 			r.Examples = append(r.Examples, fmt.Sprintf(format, args...))
 		}
 	}
-	for _, p := range c.people {
-		mine := byKey[p.id]
-		delete(byKey, p.id)
+	for _, p := range c.People {
+		mine := byKey[p.ID]
+		delete(byKey, p.ID)
 		active := 0
 		for _, a := range mine {
 			if on, _ := a.Active(); on {
@@ -231,14 +244,14 @@ func (t *theatre) compare(c *company, accounts []scim.Resource) targetReport {
 		}
 		switch {
 		case len(mine) > 1:
-			differs("%s has %d accounts", p.id, len(mine))
+			differs("%s has %d accounts", p.ID, len(mine))
 		case wanted && active == 0:
-			differs("%s has no active account", p.id)
+			differs("%s has no active account", p.ID)
 		case !wanted && active > 0:
-			differs("%s is still active", p.id)
+			differs("%s is still active", p.ID)
 		case wanted:
-			if wrong := p.misshown(mine[0]); wrong != "" {
-				differs("%s: %s is wrong", p.id, wrong)
+			if wrong := t.misshown(p, mine[0], all); wrong != "" {
+				differs("%s: %s is wrong", p.ID, wrong)
 			}
 		}
 	}
@@ -250,15 +263,25 @@ func (t *theatre) compare(c *company, accounts []scim.Resource) targetReport {
 
 // misshown names an attribute in which the account is not as the company knows
 // the person, or "".
-func (p *employee) misshown(a scim.Resource) string {
+func (t *theatre) misshown(p *company.Person, a scim.Resource, all map[string][]scim.Resource) string {
 	for path, want := range map[string]string{
-		"userName": p.email(), "name.givenName": p.first, "name.familyName": p.last, "title": p.title,
-		`emails[type eq "work"].value`:        p.email(),
-		scim.EnterpriseSchema + ":department": p.department,
+		"userName": p.Email(), "name.givenName": p.First, "name.familyName": p.Last, "title": p.Title,
+		`emails[type eq "work"].value`:        p.Email(),
+		scim.EnterpriseSchema + ":department": p.Department,
 	} {
 		if got, _ := a.Get(path); got != want {
 			return path
 		}
+	}
+	if !t.managers {
+		return ""
+	}
+	var want any
+	if p.Manager != nil && len(all[p.Manager.ID]) == 1 {
+		want = all[p.Manager.ID][0].ID()
+	}
+	if got, _ := a.Get(scim.EnterpriseSchema + ":manager.value"); got != want {
+		return "manager"
 	}
 	return ""
 }
