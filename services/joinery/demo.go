@@ -62,7 +62,7 @@ Exit code 0 only if every target holds exactly what it should.`,
 	f.Uint64Var(&o.seed, "seed", 7, "the same seed plays the same company")
 	f.BoolVar(&o.disorder, "disorder", false, "send the events in any order, and some of them twice")
 	f.StringVar(&o.data, "data", "", "folder to keep everything in (default: a temporary one)")
-	f.DurationVar(&o.patient, "timeout", 3*time.Minute, "how long the targets may take to match")
+	f.DurationVar(&o.patient, "timeout", 0, "how long the targets may take to match (default: 3m, and 1m for each 1000 people)")
 	f.StringVar(&o.nats, "nats", "", "URL of real NATS servers instead of the embedded broker")
 	f.StringVar(&o.redis, "redis", "", "host:port of a real Redis server instead of the embedded limiter")
 	c.RunE = func(c *cobra.Command, _ []string) error { return t.play(c.Context(), o) }
@@ -143,6 +143,9 @@ type stage struct {
 }
 
 func newStage(ctx context.Context, o demoOptions) (_ *stage, err error) {
+	if o.patient == 0 {
+		o.patient = 3*time.Minute + time.Duration(o.people)*time.Minute/1000
+	}
 	s := &stage{options: o, company: company.New(company.Options{Seed: o.seed, People: o.people})}
 	s.phase.Store("starting")
 	defer func() {

@@ -55,7 +55,7 @@ func theatres() []*theatre {
 			name: "initech", temper: "fails now and then", assign: "identity.active", rate: 500, wants: everybody,
 			faults: []string{
 				"500:chance=0.05", "lost:chance=0.03:method=POST", "500-after:chance=0.02:method=PATCH",
-				"429:chance=0.005:retry-after=1s", "dropped:chance=0.01",
+				"dropped:chance=0.01",
 			},
 		},
 	}
@@ -65,6 +65,10 @@ func theatres() []*theatre {
 func openTheatres(ctx context.Context, o demoOptions, token string) ([]*theatre, error) {
 	all := theatres()
 	for i, t := range all {
+		if t.faults != nil {
+			// About five in a run: each of them makes the target wait.
+			t.faults = append(t.faults, fmt.Sprintf("429:chance=%.6f:retry-after=1s", 1.2/float64(max(o.people, 1))))
+		}
 		t.token = token
 		if err := t.open(ctx, filepath.Join(o.data, "target-"+t.name+".jsonl"), o.seed+uint64(i)); err != nil {
 			for _, opened := range all[:i] {
