@@ -349,17 +349,35 @@ func (p *parser) expression(depth int) (Filter, error) {
 		return nil, err
 	}
 	if strings.HasPrefix(p.rest, "[") {
-		p.rest = p.rest[1:]
-		inner, err := p.or(depth + 1)
-		if err != nil {
-			return nil, err
+		inner, err := p.brackets(depth)
+		if err != nil || !strings.HasPrefix(p.rest, ".") {
+			return valuePath{path, inner}, err
 		}
-		if p.space(); !strings.HasPrefix(p.rest, "]") {
-			return nil, p.fail("a bracket is not closed")
+		// emails[type eq "work"].value eq "x", as identity providers search.
+		path.Filter = inner
+		if path.Sub, p.rest = cutName(p.rest[1:]); path.Sub == "" {
+			return nil, p.fail("a sub-attribute name is missing")
 		}
-		p.rest = p.rest[1:]
-		return valuePath{path, inner}, nil
 	}
+	return p.comparison(path)
+}
+
+// brackets takes "[filter]" off the front.
+func (p *parser) brackets(depth int) (Filter, error) {
+	p.rest = p.rest[1:]
+	inner, err := p.or(depth + 1)
+	if err != nil {
+		return nil, err
+	}
+	if p.space(); !strings.HasPrefix(p.rest, "]") {
+		return nil, p.fail("a bracket is not closed")
+	}
+	p.rest = p.rest[1:]
+	return inner, nil
+}
+
+// comparison takes what is said of a path.
+func (p *parser) comparison(path Path) (Filter, error) {
 	p.space()
 	if len(p.rest) >= 2 && strings.EqualFold(p.rest[:2], "pr") && (len(p.rest) == 2 || strings.ContainsRune(" )]", rune(p.rest[2]))) {
 		p.rest = p.rest[2:]
@@ -402,4 +420,23 @@ func (p *parser) value() (any, error) {
 	}
 	p.rest = p.rest[d.InputOffset():]
 	return v, nil
+}
+
+// Equality is `attr eq "value"`.
+type Equality struct{ Attr, Value string }
+
+// Equalities are those that everything a filter finds must satisfy: itself, or
+// the parts of its conjunction. An index finds candidates by any one of them.
+func Equalities(f Filter) []Equality {
+	switch f := f.(type) {
+	case logical:
+		if f.op == "and" {
+			return append(Equalities(f.left), Equalities(f.right)...)
+		}
+	case comparison:
+		if text, isText := f.value.(string); isText && f.op == "eq" {
+			return []Equality{{f.path.String(), text}}
+		}
+	}
+	return nil
 }

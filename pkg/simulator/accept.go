@@ -22,7 +22,7 @@ const maxProblems = 5
 // accepted gives a resource as it would be stored, or says why it is refused.
 func (s *Server) accepted(kind scim.Kind, r, current scim.Resource) (scim.Resource, error) {
 	var problems []string
-	for _, p := range append(scim.Validate(kind, r), primaries(r)...) {
+	for _, p := range append(scim.Validate(kind, r), scim.Primaries(r)...) {
 		problems = append(problems, p.String())
 	}
 	if len(problems) > 0 {
@@ -31,46 +31,26 @@ func (s *Server) accepted(kind scim.Kind, r, current scim.Resource) (scim.Resour
 	if err := s.bent.fits(kind, r); err != nil {
 		return nil, err
 	}
-	out := writable(kind, r)
+	out := scim.Writable(kind, r)
 	if kind == scim.Groups {
 		return out, s.checkMembers(out, current)
 	}
 	if s.bent.FoldUserName {
 		name := out.UserName()
-		remove(out, "userName")
+		out.Drop("userName")
 		out["userName"] = strings.ToLower(name)
 	}
 	return out, nil
 }
 
-// primaries finds attributes with more than one primary value (RFC 7643
-// section 2.4).
-func primaries(r scim.Resource) []scim.Problem {
-	var out []scim.Problem
-	for name, v := range r {
-		elements, _ := v.([]any)
-		n := 0
-		for _, e := range elements {
-			m, _ := e.(map[string]any)
-			if primary, _ := scim.Resource(m).Get("primary"); primary == true {
-				n++
-			}
-		}
-		if n > 1 {
-			out = append(out, scim.Problem{Path: name, Reason: "has more than one primary value"})
-		}
-	}
-	return out
-}
-
 // checkMembers looks at the members that were not there before.
 func (s *Server) checkMembers(g, current scim.Resource) error {
 	had := map[any]bool{}
-	for _, m := range membersOf(current) {
+	for _, m := range current.Members() {
 		had[m["value"]] = true
 	}
 	var kept []any
-	for i, m := range membersOf(g) {
+	for i, m := range g.Members() {
 		id, _ := m["value"].(string)
 		if had[id] || s.bent.UnknownMembers == "take" || s.store.holds(id) {
 			kept = append(kept, m)
@@ -85,41 +65,8 @@ func (s *Server) checkMembers(g, current scim.Resource) error {
 			return bad(scim.InvalidValue, fmt.Sprintf("members[%d].value names nobody: %s", i, id))
 		}
 	}
-	setMembers(g, kept)
+	g.SetMembers(kept)
 	return nil
-}
-
-func setMembers(g scim.Resource, members []any) {
-	remove(g, "members")
-	if len(members) > 0 {
-		g["members"] = members
-	}
-}
-
-// writable leaves out what callers cannot write (RFC 7643 section 7: readOnly
-// values are ignored), and keeps each member once.
-func writable(kind scim.Kind, r scim.Resource) scim.Resource {
-	out := r.Clone()
-	for _, name := range []string{"id", "meta"} {
-		remove(out, name)
-	}
-	if kind == scim.Users {
-		remove(out, "groups")
-		return out
-	}
-	var members []any
-	known := map[any]bool{}
-	for _, m := range membersOf(out) {
-		member := scim.Resource(m)
-		value, _ := member.Get("value")
-		id, _ := value.(string)
-		if id == "" || !known[id] {
-			members = append(members, map[string]any{"value": id})
-		}
-		known[id] = true
-	}
-	setMembers(out, members)
-	return out
 }
 
 // unique refuses a name that somebody else has, whatever its case.

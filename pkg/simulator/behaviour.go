@@ -185,17 +185,12 @@ func usedBy(f scim.Filter) (words, attributes []string) {
 
 // page is a list response (RFC 7644 section 3.4.2).
 func (b Behaviour) page(resources []any, total, start int) map[string]any {
-	key := b.ResourcesKey
-	if key == "" {
-		key = "Resources"
+	out := scim.Listing(resources, total, start)
+	if b.ResourcesKey != "" && b.ResourcesKey != "Resources" {
+		out[b.ResourcesKey] = out["Resources"]
+		delete(out, "Resources")
 	}
-	if resources == nil {
-		resources = []any{}
-	}
-	return map[string]any{
-		"schemas": []string{scim.ListSchema}, "totalResults": total, "startIndex": start,
-		"itemsPerPage": len(resources), key: resources,
-	}
+	return out
 }
 
 // shape writes a refusal as this vendor would.

@@ -72,7 +72,7 @@ func (s *Server) seedFrom(body io.Reader) error {
 			return fmt.Errorf("read resource %d: %w", i, err)
 		}
 		kind := scim.Users
-		if schemas, _ := r.Get("schemas"); names(schemas, scim.GroupSchema) {
+		if schemas, _ := r.Get("schemas"); scim.Names(schemas, scim.GroupSchema) {
 			kind = scim.Groups
 		}
 		if err := s.Seed(kind, r); err != nil {

@@ -58,35 +58,23 @@ func (s *Server) resources(a ask, kind scim.Kind, id string) reply {
 	if !ok {
 		return failure(http.StatusNotFound, "", fmt.Sprintf("%s %s was not found", kind, id))
 	}
-	sel, err := selectionOf(a.query)
+	sel, err := scim.SelectionOf(a.query["attributes"], a.query["excludedAttributes"])
 	if err != nil {
 		return failed(err)
 	}
 	if a.method == http.MethodGet {
-		if a.ifNoneMatch != "" && hasVersion(a.ifNoneMatch, current) {
+		if a.ifNoneMatch != "" && current.HasVersion(a.ifNoneMatch) {
 			return reply{status: http.StatusNotModified, header: map[string]string{"ETag": current.Version()}}
 		}
 		return s.shown(http.StatusOK, current, sel)
 	}
-	if a.ifMatch != "" && !hasVersion(a.ifMatch, current) {
+	if a.ifMatch != "" && !current.HasVersion(a.ifMatch) {
 		return failure(http.StatusPreconditionFailed, "", "the resource was changed in the meantime")
 	}
 	return s.change(a, kind, current, sel)
 }
 
-// hasVersion compares a list of entity tags with the resource's, weakly: every
-// tag given here is weak.
-func hasVersion(header string, r scim.Resource) bool {
-	for tag := range strings.SplitSeq(header, ",") {
-		tag = strings.TrimSpace(tag)
-		if tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(r.Version(), "W/") {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Server) change(a ask, kind scim.Kind, current scim.Resource, sel selection) reply {
+func (s *Server) change(a ask, kind scim.Kind, current scim.Resource, sel scim.Selection) reply {
 	switch {
 	case a.method == http.MethodDelete:
 		return s.delete(kind, current)
@@ -123,7 +111,7 @@ func (s *Server) delete(kind scim.Kind, current scim.Resource) reply {
 	var err error
 	if s.bent.DeleteMeans == "deactivate" && kind == scim.Users {
 		next := current.Clone()
-		remove(next, "active")
+		next.Drop("active")
 		next["active"] = false
 		_, err = s.store.update(kind, current, next)
 	} else {
@@ -140,7 +128,7 @@ func (s *Server) replacement(body []byte, current scim.Resource) (scim.Resource,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.countMembers(len(membersOf(next))); err != nil {
+	if err := s.countMembers(len(next.Members())); err != nil {
 		return nil, err
 	}
 	return s.bent.keepIgnored(current, next)
@@ -174,7 +162,7 @@ func (s *Server) patched(body []byte, current scim.Resource) (scim.Resource, err
 		return readAsUser(doc, current), nil
 	}
 	schemas, said := doc.Get("schemas")
-	if (said || s.bent.SchemasRequired) && !names(schemas, scim.PatchSchema) {
+	if (said || s.bent.SchemasRequired) && !scim.Names(schemas, scim.PatchSchema) {
 		return nil, bad(scim.InvalidSyntax, "schemas does not name "+scim.PatchSchema)
 	}
 	ops, err := scim.ParsePatch(body)
@@ -198,7 +186,8 @@ func (s *Server) patched(body []byte, current scim.Resource) (scim.Resource, err
 	if err != nil {
 		return nil, err
 	}
-	return declared(next), nil
+	next.Declare()
+	return next, nil
 }
 
 // heard leaves out the operations that are silently ignored.
@@ -247,20 +236,8 @@ func (s *Server) countMembers(n int) error {
 	return nil
 }
 
-// declared names the extensions that a PATCH has added among the schemas.
-func declared(r scim.Resource) scim.Resource {
-	schemas, _ := r["schemas"].([]any)
-	for name := range r {
-		if strings.HasPrefix(strings.ToLower(name), "urn:") && !names(schemas, name) {
-			schemas = append(schemas, name)
-		}
-	}
-	r["schemas"] = schemas
-	return r
-}
-
 // keep stores what a change made of a resource.
-func (s *Server) keep(kind scim.Kind, current, next scim.Resource, err error, sel selection) reply {
+func (s *Server) keep(kind scim.Kind, current, next scim.Resource, err error, sel scim.Selection) reply {
 	if err == nil {
 		next, err = s.accepted(kind, next, current)
 	}
@@ -287,13 +264,13 @@ func (s *Server) keep(kind scim.Kind, current, next scim.Resource, err error, se
 }
 
 func (s *Server) create(a ask, kind scim.Kind) reply {
-	sel, err := selectionOf(a.query)
+	sel, err := scim.SelectionOf(a.query["attributes"], a.query["excludedAttributes"])
 	if err != nil {
 		return failed(err)
 	}
 	r, err := parsed(a.body)
 	if err == nil {
-		err = s.countMembers(len(membersOf(r)))
+		err = s.countMembers(len(r.Members()))
 	}
 	if err == nil {
 		r, err = s.bent.welcome(kind, r)
@@ -319,7 +296,7 @@ func (s *Server) create(a ask, kind scim.Kind) reply {
 }
 
 // exists answers a POST of a name that is taken.
-func (s *Server) exists(kind scim.Kind, r scim.Resource, err error, sel selection) reply {
+func (s *Server) exists(kind scim.Kind, r scim.Resource, err error, sel scim.Selection) reply {
 	switch s.bent.OnExisting {
 	case "409-bare":
 		return failure(http.StatusConflict, "", "conflict")
@@ -335,7 +312,7 @@ func (s *Server) exists(kind scim.Kind, r scim.Resource, err error, sel selectio
 
 // linked answers with the resource that has the name; where that is how people
 // come back, it is active afterwards.
-func (s *Server) linked(kind scim.Kind, holder, r scim.Resource, sel selection) reply {
+func (s *Server) linked(kind scim.Kind, holder, r scim.Resource, sel scim.Selection) reply {
 	is, _ := holder.Active()
 	becomes, _ := r.Active()
 	if s.bent.ReactivateBy == "create" && becomes && !is {

@@ -76,8 +76,8 @@ func (st *store) all(kind scim.Kind) []scim.Resource {
 
 // holder gives a resource other than self that has the name of r.
 func (st *store) holder(kind scim.Kind, r scim.Resource, self string) (scim.Resource, bool) {
-	name := nameOf(kind)
-	value := textOf(r, name)
+	name := kind.NameAttribute()
+	value := r.Text(name)
 	if value == "" {
 		return nil, false
 	}
@@ -99,20 +99,6 @@ func (st *store) withKey(kind scim.Kind, name, value string) []scim.Resource {
 	return out
 }
 
-// nameOf is the attribute that names a resource of a kind.
-func nameOf(kind scim.Kind) string {
-	if kind == scim.Groups {
-		return "displayName"
-	}
-	return "userName"
-}
-
-func textOf(r scim.Resource, name string) string {
-	v, _ := r.Get(name)
-	text, _ := v.(string)
-	return text
-}
-
 func keyOf(name, value string) string {
 	return strings.ToLower(name) + " " + strings.ToLower(value)
 }
@@ -121,8 +107,8 @@ func keyOf(name, value string) string {
 // by these two, and must not pay for everybody who is not meant.
 func keysOf(kind scim.Kind, r scim.Resource) []string {
 	var out []string
-	for _, name := range []string{nameOf(kind), "externalId"} {
-		if value := textOf(r, name); value != "" {
+	for _, name := range []string{kind.NameAttribute(), "externalId"} {
+		if value := r.Text(name); value != "" {
 			out = append(out, keyOf(name, value))
 		}
 	}
@@ -141,16 +127,16 @@ func fresh(r scim.Resource, lag time.Duration) bool {
 }
 
 func (st *store) create(kind scim.Kind, r scim.Resource) (scim.Resource, error) {
-	out := writable(kind, r)
+	out := scim.Writable(kind, r)
 	id := fmt.Sprintf("%s%06d", st.options.Prefix, st.next+1)
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	out["id"] = id
 	out["meta"] = map[string]any{
-		"resourceType": strings.TrimSuffix(string(kind), "s"), "created": now, "lastModified": now,
+		"resourceType": kind.ResourceType(), "created": now, "lastModified": now,
 		"location": st.options.Base + "/" + string(kind) + "/" + id, "version": `W/"1"`,
 	}
 	if _, said := out.Active(); kind == scim.Users && !said {
-		remove(out, "active")
+		out.Drop("active")
 		out["active"] = true
 	}
 	return out, st.commit(Commit{At: time.Now(), Kind: kind, ID: id, Verb: "create", After: out})
@@ -159,8 +145,8 @@ func (st *store) create(kind scim.Kind, r scim.Resource) (scim.Resource, error) 
 // update stores what became of a resource. What changes nothing is no commit,
 // and leaves version and time as they are (RFC 7644 section 3.5.2.1).
 func (st *store) update(kind scim.Kind, current, next scim.Resource) (scim.Resource, error) {
-	out := writable(kind, next)
-	if reflect.DeepEqual(out, writable(kind, current)) {
+	out := scim.Writable(kind, next)
+	if reflect.DeepEqual(out, scim.Writable(kind, current)) {
 		return current, nil
 	}
 	id := current.ID()
@@ -186,13 +172,13 @@ func (st *store) forget(id string) error {
 	for _, group := range slices.Sorted(maps.Keys(st.memberOf[id])) {
 		g := st.byID[scim.Groups][group]
 		var kept []any
-		for _, m := range membersOf(g) {
+		for _, m := range g.Members() {
 			if m["value"] != id {
 				kept = append(kept, m)
 			}
 		}
 		after := g.Clone()
-		setMembers(after, kept)
+		after.SetMembers(kept)
 		if _, err := st.update(scim.Groups, g, after); err != nil {
 			return err
 		}
@@ -249,7 +235,7 @@ func (st *store) index(kind scim.Kind, id string, r scim.Resource, enter bool) {
 	if kind != scim.Groups {
 		return
 	}
-	for _, m := range membersOf(r) {
+	for _, m := range r.Members() {
 		member, _ := m["value"].(string)
 		mark(st.memberOf, member, id, enter)
 	}

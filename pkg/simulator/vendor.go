@@ -162,9 +162,9 @@ func (v Vendor) welcome(kind scim.Kind, r scim.Resource) (scim.Resource, error) 
 	if kind == scim.Groups {
 		if v.EmptyGroups {
 			r = r.Clone()
-			remove(r, "members")
+			r.Drop("members")
 		}
-		return r, v.displayed(membersOf(r))
+		return r, v.displayed(r.Members())
 	}
 	for _, path := range v.Required {
 		if _, ok := r.Get(path); !ok {
@@ -204,7 +204,7 @@ func (v Vendor) fits(kind scim.Kind, r scim.Resource) error {
 // keeps says why a change is not taken.
 func (v Vendor) keeps(kind scim.Kind, current, next scim.Resource) error {
 	if kind == scim.Groups {
-		if v.NoGroupRename && textOf(current, "displayName") != textOf(next, "displayName") {
+		if v.NoGroupRename && current.Text("displayName") != next.Text("displayName") {
 			return bad(scim.Mutability, "displayName cannot be changed")
 		}
 		return nil
@@ -234,7 +234,7 @@ func (v Vendor) activated(next scim.Resource) error {
 		return bad(scim.InvalidValue, v.PutActiveAs[0]+" must be true or false")
 	}
 	for _, name := range append(slices.Clone(v.PutActiveAs), "active") {
-		remove(next, name)
+		next.Drop(name)
 	}
 	next["active"] = active
 	return nil
@@ -245,7 +245,7 @@ func (v Vendor) activated(next scim.Resource) error {
 func readAsUser(body, current scim.Resource) scim.Resource {
 	next := current.Clone()
 	active, _ := body.Active()
-	remove(next, "active")
+	next.Drop("active")
 	next["active"] = active
 	return next
 }
@@ -382,7 +382,7 @@ func (v Vendor) membership(op scim.Operation, verb string) (scim.Operation, erro
 		if list, ok := inner.([]any); ok {
 			array = list
 		}
-		err = v.displayed(membersOf(scim.Resource{"members": array}))
+		err = v.displayed(scim.Resource{"members": array}.Members())
 	}
 	return op, err
 }
