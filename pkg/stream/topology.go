@@ -30,6 +30,7 @@ const (
 	Runs       = "RUNS"
 	Books      = "BOOKS"
 	Feeds      = "FEEDS"
+	Directory  = "DIRECTORY"
 )
 
 // The lanes of a target, most urgent first.
@@ -178,6 +179,7 @@ func Design(targets []string, replicas int) Topology {
 			{Runs, 1, "reconciliation runs"},
 			{Books, 1, "how far outcomes have been compared, and which are missing"},
 			{Feeds, 1, "last good snapshot of each source, as keys and hashes"},
+			{Directory, 1, "resources that identity providers keep at the SCIM door, and events of theirs on the way"},
 		},
 	}
 	for _, target := range targets {
