@@ -16,6 +16,7 @@ type Source struct {
 	Attributes  string     `yaml:"attributes" expr:"true" doc:"CEL over event: a map of what it says of the person. Without it, event.data."`
 
 	Feeds Feeds `yaml:"feeds" doc:"What whole snapshots (PUT /v1/feeds/{source}) may do."`
+	SCIM  SCIM  `yaml:"scim" doc:"How an identity provider meets it at /scim/v2/{source}."`
 
 	// Rules are the compiled expressions.
 	Rules *mapping.Source
@@ -66,6 +67,7 @@ func (s *Source) check(d *decoder) {
 	if s.Auth.JWKS != nil {
 		s.Auth.JWKS.check(d, "auth.jwks")
 	}
+	s.SCIM.check(d, "scim")
 	spec := mapping.SourceSpec{IdentityKey: s.IdentityKey, Kind: s.Kind, Attributes: s.Attributes}
 	rules, problems := mapping.CompileSource(spec)
 	s.Rules = rules

@@ -22,6 +22,8 @@ const (
 	InvalidValue  = "invalidValue"
 	InvalidVers   = "invalidVers"
 	Sensitive     = "sensitive"
+	// InvalidCursor is of RFC 9865 section 2.1.
+	InvalidCursor = "invalidCursor"
 )
 
 // Error is what a service provider says when it refuses (RFC 7644 section
@@ -68,7 +70,7 @@ const maxDetail = 1024
 var (
 	knownTypes = []string{
 		InvalidFilter, TooMany, Uniqueness, Mutability, InvalidSyntax, InvalidPath, NoTarget,
-		InvalidValue, InvalidVers, Sensitive,
+		InvalidValue, InvalidVers, Sensitive, InvalidCursor,
 	}
 	quotedName = regexp.MustCompile(`["'\x60]([A-Za-z][A-Za-z0-9_.:-]{1,80})["'\x60]`)
 )

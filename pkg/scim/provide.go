@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"mime"
 	"slices"
 	"strings"
 )
@@ -133,4 +134,14 @@ func (r Resource) HasVersion(header string) bool {
 		}
 	}
 	return false
+}
+
+// IsMediaType tells whether a body of this type may be read; an absent type is
+// taken for the right one (RFC 7644 section 3.1).
+func IsMediaType(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (kind == "application/scim+json" || kind == "application/json")
 }

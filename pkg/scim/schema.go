@@ -171,6 +171,11 @@ type Problem struct {
 	Reason string
 }
 
+const unknownAttribute = "is not an attribute of the schema"
+
+// Unknown tells that nothing is wrong but that no schema knows the attribute.
+func (p Problem) Unknown() bool { return p.Reason == unknownAttribute }
+
 // String names the attribute and the reason.
 func (p Problem) String() string { return p.Path + " " + p.Reason }
 
@@ -240,7 +245,7 @@ func validateField(prefix string, pool []Attribute, name string, v any) []Proble
 	a, ok := find(pool, name)
 	switch {
 	case !ok:
-		return []Problem{{prefix + name, "is not an attribute of the schema"}}
+		return []Problem{{prefix + name, unknownAttribute}}
 	case v == nil || a.Mutability == "readOnly":
 		return nil
 	case !a.Multi:

@@ -39,6 +39,16 @@ func known(urn string) bool {
 	return urn == "" || strings.EqualFold(urn, scim.UserSchema) || strings.EqualFold(urn, scim.EnterpriseSchema)
 }
 
+// Attributes is what a whole SCIM resource says of a person, as an event of a
+// token that holds it would say it: under the names of the core and enterprise
+// schemas, other extensions' with their URN, and without what says nothing of the
+// person or must not be kept.
+func Attributes(resource map[string]any) map[string]any {
+	s := statement{attributes: map[string]any{}}
+	s.readResource(resource)
+	return s.attributes
+}
+
 // readResource takes a whole resource over: each attribute of the core schema
 // and of extensions becomes one of the person. What it leaves out, it clears.
 func (s *statement) readResource(data map[string]any) {

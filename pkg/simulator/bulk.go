@@ -13,7 +13,7 @@ func (s *Server) bulk(a ask) reply {
 		return failure(http.StatusNotImplemented, "", "bulk requests are not supported")
 	case a.method != http.MethodPost:
 		return failure(http.StatusMethodNotAllowed, "", "a bulk request is a POST")
-	case !speaksJSON(a.contentType):
+	case !scim.IsMediaType(a.contentType):
 		return failure(http.StatusUnsupportedMediaType, "", "the Content-Type must be application/scim+json")
 	}
 	run, err := scim.ParseBulk(a.body, s.options.Bulk)

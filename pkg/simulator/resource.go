@@ -41,7 +41,7 @@ func (s *Server) route(a ask) reply {
 }
 
 func (s *Server) resources(a ask, kind scim.Kind, id string) reply {
-	if a.method != http.MethodGet && a.method != http.MethodDelete && !speaksJSON(a.contentType) {
+	if a.method != http.MethodGet && a.method != http.MethodDelete && !scim.IsMediaType(a.contentType) {
 		return failure(http.StatusUnsupportedMediaType, "", "the Content-Type must be application/scim+json")
 	}
 	switch {

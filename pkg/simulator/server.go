@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -248,14 +247,4 @@ func (s *Server) limit(now time.Time) time.Duration {
 	s.taken = append(s.taken, now)
 	s.most = max(s.most, len(s.taken))
 	return 0
-}
-
-// speaksJSON tells whether a body may be read; an absent type is taken for the
-// right one.
-func speaksJSON(contentType string) bool {
-	if contentType == "" {
-		return true
-	}
-	kind, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (kind == "application/scim+json" || kind == "application/json")
 }

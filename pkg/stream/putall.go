@@ -21,31 +21,34 @@ type Write[T any] struct {
 }
 
 // PutAll stores what is written to several keys, at most MaxBatch, each where its
-// Rev is still the stored revision: all of it at one instant, or nothing. It
-// fails with ErrConflict where any revision is another, and also where a key with
+// Rev is still the stored revision: all of it at one instant, or nothing; and gives
+// the new revision of the last of them. It fails with ErrConflict where any revision is another, and also where a key with
 // Rev 0 was deleted before: who uses PutAll empties such keys instead of deleting
 // them, or never makes a key twice. After an error that is neither ErrConflict
 // nor ErrRefused it is unknown whether it was stored: read again.
-func (b *Bucket[T]) PutAll(ctx context.Context, writes []Write[T]) error {
+func (b *Bucket[T]) PutAll(ctx context.Context, writes []Write[T]) (uint64, error) {
 	if len(writes) == 0 || len(writes) > MaxBatch {
-		return fmt.Errorf("write %d keys of %s: %w", len(writes), b.name, ErrRefused)
+		return 0, fmt.Errorf("write %d keys of %s: %w", len(writes), b.name, ErrRefused)
 	}
 	batch := make([]*nats.Msg, len(writes))
 	for i, w := range writes {
 		msg, err := b.message(w)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		batch[i] = msg
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if len(batch) == 1 {
-		_, _, err := b.conn.commitsOf(bucketPrefix+b.name).store(ctx, batch[0])
-		return b.writeError(err)
+		rev, _, err := b.conn.commitsOf(bucketPrefix+b.name).store(ctx, batch[0])
+		return rev, b.writeError(err)
 	}
-	_, err := jetstreamext.PublishMsgBatch(ctx, b.conn.js, batch)
-	return b.writeError(err)
+	ack, err := jetstreamext.PublishMsgBatch(ctx, b.conn.js, batch)
+	if err != nil {
+		return 0, b.writeError(err)
+	}
+	return ack.Sequence, nil
 }
 
 func (b *Bucket[T]) message(w Write[T]) (*nats.Msg, error) {

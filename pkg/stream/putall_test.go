@@ -27,24 +27,29 @@ func names(t *testing.T, b *stream.Bucket[person], prefix string) map[string]str
 func TestSeveralKeysAreWrittenAtOneInstantOrNot(t *testing.T) {
 	b := people(t, designed(t))
 	ctx := t.Context()
-	must(t, b.PutAll(ctx, []stream.Write[person]{{Key: "p.ann", Value: &person{Name: "Ann"}}, {Key: "p.bob", Value: &person{Name: "Bob"}}}))
+	last, err := b.PutAll(ctx, []stream.Write[person]{{Key: "p.ann", Value: &person{Name: "Ann"}}, {Key: "p.bob", Value: &person{Name: "Bob"}}})
+	must(t, err)
 	_, ann, err := b.Get(ctx, "p.ann")
 	must(t, err)
 	_, bob, err := b.Get(ctx, "p.bob")
 	must(t, err)
+	if last != bob {
+		t.Errorf("the last was stored at %d, told %d", bob, last)
+	}
 	for name, writes := range map[string][]stream.Write[person]{
 		"one is there already":     {{Key: "p.cid", Value: &person{}}, {Key: "p.ann", Value: &person{}}},
 		"one has an old revision":  {{Key: "p.ann", Value: &person{Name: "x"}, Rev: ann}, {Key: "p.bob", Value: &person{Name: "x"}, Rev: ann}},
 		"one is deleted too early": {{Key: "p.ann", Value: &person{Name: "x"}, Rev: ann}, {Key: "p.bob", Rev: bob + 9}},
 	} {
-		if err := b.PutAll(ctx, writes); !errors.Is(err, stream.ErrConflict) {
+		if _, err := b.PutAll(ctx, writes); !errors.Is(err, stream.ErrConflict) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if diff := cmp.Diff(map[string]string{"p.ann": "Ann", "p.bob": "Bob"}, names(t, b, "p")); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", name, diff)
 		}
 	}
-	must(t, b.PutAll(ctx, []stream.Write[person]{{Key: "p.ann", Value: &person{Name: "Ann 2"}, Rev: ann}, {Key: "p.bob", Rev: bob}}))
+	_, err = b.PutAll(ctx, []stream.Write[person]{{Key: "p.ann", Value: &person{Name: "Ann 2"}, Rev: ann}, {Key: "p.bob", Rev: bob}})
+	must(t, err)
 	if diff := cmp.Diff(map[string]string{"p.ann": "Ann 2"}, names(t, b, "p")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -63,7 +68,7 @@ func TestWhatCannotBeWrittenAtOnceIsRefusedWhole(t *testing.T) {
 		"far too large":   {{Key: "ann", Value: &person{}}, {Key: "bob", Value: &person{Name: strings.Repeat("x", 1<<20)}}},
 		"alone, so large": {{Key: "bob", Value: &person{Name: strings.Repeat("x", 1<<20)}}},
 	} {
-		if err := b.PutAll(t.Context(), writes); !errors.Is(err, stream.ErrRefused) {
+		if _, err := b.PutAll(t.Context(), writes); !errors.Is(err, stream.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -81,7 +86,7 @@ func TestOfManyWhoWriteTheSameKeysOneWinsEachTime(t *testing.T) {
 	for i := range writers {
 		all.Go(func() {
 			who := person{Name: fmt.Sprint(i)}
-			err := b.PutAll(t.Context(), []stream.Write[person]{{Key: "a", Value: &who}, {Key: "b", Value: &who}})
+			_, err := b.PutAll(t.Context(), []stream.Write[person]{{Key: "a", Value: &who}, {Key: "b", Value: &who}})
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/joinery/joinery/pkg/event"
 	"github.com/joinery/joinery/pkg/telemetry"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"github.com/joinery/joinery/services/ingest/directory"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -66,6 +67,9 @@ type Deps struct {
 	// Spool is the folder in which snapshots lie while they are taken in; empty is
 	// the system's for temporary files.
 	Spool string
+	// Directory keeps the resources of identity providers; without it none is
+	// served.
+	Directory directory.Keep
 }
 
 // Cases puts what the door refuses before a person.
@@ -93,6 +97,9 @@ type Service struct {
 	feedPlaces chan struct{}
 	feedRuns   *telemetry.Counter
 	feedRows   *telemetry.Counter
+
+	// scim is nil where no identity provider is served.
+	scim *scimDoor
 }
 
 // maxHeld bounds the bodies held in memory at a time, over all requests. Read
@@ -114,6 +121,7 @@ func New(sources []Source, deps Deps) (*Service, error) {
 		feedRuns: deps.Telemetry.Metrics.Counter("joinery_ingest_feeds_total",
 			"Snapshots by source and what became of them: taken, or why they were refused.", "source", "result"),
 		feedRows: deps.Telemetry.Metrics.Counter("joinery_ingest_feed_rows_total", "Rows of snapshots read, by source.", "source"),
+		scim:     newSCIMDoor(deps.Directory, deps.Telemetry.Metrics),
 	}
 	if err := s.Reload(sources); err != nil {
 		return nil, err
@@ -134,12 +142,14 @@ func (s *Service) Reload(sources []Source) error {
 }
 
 // Handler serves the HTTP doors: POST /v1/events, /v1/sets/{source} for
-// security event tokens, and PUT /v1/feeds/{source} for whole snapshots.
+// security event tokens, PUT /v1/feeds/{source} for whole snapshots, and
+// /scim/v2/{source}/ for identity providers.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/events", s.serveEvents)
 	mux.HandleFunc("/v1/sets/{source}", s.serveSET)
 	mux.HandleFunc("/v1/feeds/{source}", s.serveFeed)
+	mux.HandleFunc("/scim/v2/{source}/{path...}", s.serveSCIM)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { write(w, noSuchPath) })
 	return mux
 }

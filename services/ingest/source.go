@@ -22,6 +22,9 @@ type Source struct {
 	Events event.Source
 	// Feed says what its snapshots may do.
 	Feed feed.Settings
+	// PublicURL is what stands before /scim/v2 where the source sees it, as in
+	// https://joinery.example; without it, what the request says.
+	PublicURL string
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)

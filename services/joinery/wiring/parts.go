@@ -26,6 +26,7 @@ import (
 	"github.com/joinery/joinery/services/deadletter"
 	"github.com/joinery/joinery/services/dispatcher"
 	"github.com/joinery/joinery/services/ingest"
+	"github.com/joinery/joinery/services/ingest/directory"
 	"github.com/joinery/joinery/services/mapper"
 	"github.com/joinery/joinery/services/reconciler"
 )
@@ -41,8 +42,13 @@ func Ingest(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	resources, err := directory.Open(ctx, b.conn)
+	if err != nil {
+		return nil, err
+	}
 	s, err := ingest.New(sources, ingest.Deps{
 		Journal: ingest.NewJournal(b.conn), Telemetry: b.telemetry, Feeds: feeds, Cases: b.outbox,
+		Directory: resources,
 	})
 	if err != nil {
 		return nil, err
@@ -55,6 +61,7 @@ func Ingest(ctx context.Context, b *Base) (*Part, error) {
 		Run: func(ctx context.Context) error {
 			group := app.NewGroup(ctx)
 			group.Go("intake", func(ctx context.Context) error { return s.RunIntake(ctx, published) })
+			group.Go("scim", s.Settle)
 			// A rotated secret is picked up without a change of the folder.
 			group.Go("refresh", func(ctx context.Context) error {
 				return s.Refresh(ctx, func() ([]ingest.Source, error) { return doors(b.folder.Load(), ring) })
@@ -83,7 +90,7 @@ func doors(folder *config.Folder, ring *token.Ring) ([]ingest.Source, error) {
 		out = append(out, ingest.Source{
 			Name: name, Credentials: []ingest.Credential{credential},
 			Events: event.Source{Name: name, Rules: s.Rules, KeyField: event.KeyField(s.IdentityKey)},
-			Feed:   feedSettings(s.Feeds),
+			Feed:   feedSettings(s.Feeds), PublicURL: s.SCIM.PublicURL,
 		})
 	}
 	return out, nil
