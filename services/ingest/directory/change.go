@@ -25,6 +25,11 @@ func (d Directory) Create(ctx context.Context, kind scim.Kind, body scim.Resourc
 		}
 		now := time.Now().UTC()
 		next := held{Resource: Resource{Kind: kind, ID: id, Body: body, Version: 1, Created: now, Modified: now}}
+		if kind == scim.Groups {
+			if made, found, err := d.sameName(ctx, next.Resource); found || err != nil {
+				return made, err
+			}
+		}
 		holder, err := d.write(ctx, held{Resource: Resource{Kind: kind, ID: id}}, &next)
 		switch {
 		case err == nil:
@@ -42,6 +47,18 @@ func (d Directory) Create(ctx context.Context, kind scim.Kind, body scim.Resourc
 	return Resource{}, ErrContended
 }
 
+// sameName looks for what an earlier attempt made among groups of the same name.
+func (d Directory) sameName(ctx context.Context, r Resource) (Resource, bool, error) {
+	i, _, err := d.index(ctx, d.indexKey(r.Kind, namesOf(r)[0]))
+	for _, id := range i.IDs {
+		made, found, err := d.again(ctx, r.Kind, id, r.Body)
+		if found || err != nil {
+			return made, found, err
+		}
+	}
+	return Resource{}, false, err
+}
+
 // again looks whether the holder of a name is what an earlier attempt made, that
 // failed before all of it was told.
 func (d Directory) again(ctx context.Context, kind scim.Kind, id string, body scim.Resource) (Resource, bool, error) {
@@ -54,9 +71,13 @@ func (d Directory) again(ctx context.Context, kind scim.Kind, id string, body sc
 }
 
 func taken(kind scim.Kind) error {
+	detail := "userName, or what identifies the person, is another user's."
+	if kind == scim.Groups {
+		detail = "externalId is another group's."
+	}
 	return &scim.Error{
-		Status: 409, ScimType: scim.Uniqueness, Attributes: []string{kind.NameAttribute()},
-		Detail: kind.NameAttribute() + ", or what identifies the person, is somebody else's",
+		Status: 409, ScimType: scim.Uniqueness,
+		Detail: detail,
 	}
 }
 
@@ -271,15 +292,34 @@ func (d Directory) owingGroup(ctx context.Context, now Resource, next *held) (Ow
 	if len(has) > MaxMembers {
 		return owed, &scim.Error{Status: 400, ScimType: scim.TooMany, Detail: fmt.Sprintf("A group may have %d members.", MaxMembers)}
 	}
-	owed.Added, owed.Removed = without(has, had), without(had, has)
-	found, err := d.several(ctx, placesOf(scim.Users, owed.Added))
-	if err == nil && len(found) < len(owed.Added) {
+	added, removed := without(has, had), without(had, has)
+	if len(added)+len(removed) > MaxMemberChanges {
+		return owed, &scim.Error{Status: 400, ScimType: scim.TooMany, Detail: fmt.Sprintf("A request may add and remove %d members.", MaxMemberChanges)}
+	}
+	var err error
+	if owed.Added, err = d.members(ctx, added); err == nil {
+		owed.Removed, err = d.members(ctx, removed)
+	}
+	if err == nil && len(owed.Added) < len(added) {
 		err = &scim.Error{
 			Status: 400, ScimType: scim.InvalidValue, Attributes: []string{"members"},
 			Detail: "members: a value is the id of no user here; make the user first. Groups in groups are not supported.",
 		}
 	}
 	return owed, err
+}
+
+// members are the users of these ids, those that are there.
+func (d Directory) members(ctx context.Context, ids []string) ([]Member, error) {
+	found, err := d.several(ctx, placesOf(scim.Users, ids))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Member, len(found))
+	for i, r := range found {
+		out[i] = Member{ID: r.ID, Person: r.Person}
+	}
+	return out, nil
 }
 
 // without is the texts of a that are not in b.

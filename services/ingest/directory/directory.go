@@ -70,6 +70,9 @@ const (
 	// MaxMembers of a group: with 36 bytes an id they take 400 KiB of the 1 MiB
 	// that an entry may have.
 	MaxMembers = 10_000
+	// MaxMemberChanges in one request: what it owes must fit into an entry, with the
+	// person of each.
+	MaxMemberChanges = 5_000
 	// MaxSize of a resource in bytes, without members: an event of it must fit too.
 	MaxSize = 512 << 10
 	// maxSharing is how many may share a name that need not be one's own.

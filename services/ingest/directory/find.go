@@ -56,9 +56,11 @@ func namesOf(r Resource) []name {
 	if r.Version == 0 {
 		return nil
 	}
+	// Two groups may be called the same, but what the client calls one is its own:
+	// of users, the person says so.
 	out := []name{
 		{r.Kind.NameAttribute(), strings.ToLower(r.Body.Text(r.Kind.NameAttribute())), r.Kind == scim.Users},
-		{"externalId", r.Body.ExternalID(), false},
+		{"externalId", r.Body.ExternalID(), r.Kind == scim.Groups},
 		{person, r.Person, true},
 	}
 	return slices.DeleteFunc(out, func(n name) bool { return n.value == "" })

@@ -58,9 +58,16 @@ type Owed struct {
 	// Person is of a user, Name of a group.
 	Person string `json:"person,omitempty"`
 	Name   string `json:"name,omitempty"`
-	// Added and Removed are the ids of members.
-	Added   []string `json:"added,omitempty"`
-	Removed []string `json:"removed,omitempty"`
+	// Added and Removed are members, of whom nothing may be left to read when it is
+	// told.
+	Added   []Member `json:"added,omitempty"`
+	Removed []Member `json:"removed,omitempty"`
+}
+
+// Member is who was added to a group, or removed from it.
+type Member struct {
+	ID     string `json:"id"`
+	Person string `json:"person"`
 }
 
 func (o *Owed) empty() bool { return o == nil || o.Version == 0 }
@@ -123,16 +130,12 @@ func (d Directory) facts(ctx context.Context, kind scim.Kind, id string, owed Ow
 		out = append(out, base)
 	}
 	for _, change := range []struct {
-		what string
-		ids  []string
+		what    string
+		members []Member
 	}{{MemberRemoved, owed.Removed}, {MemberAdded, owed.Added}} {
-		members, err := d.several(ctx, placesOf(scim.Users, change.ids))
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range members { // of one who is gone meanwhile, all is said already
+		for _, m := range change.members {
 			f := base
-			f.ID, f.What, f.User, f.Person = base.ID+"/"+m.ID, change.what, m, m.Person
+			f.ID, f.What, f.User, f.Person = base.ID+"/"+m.ID, change.what, Resource{Kind: scim.Users, ID: m.ID}, m.Person
 			out = append(out, f)
 		}
 	}

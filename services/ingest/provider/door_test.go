@@ -1,21 +1,21 @@
-package ingest_test
+package provider_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/joinery/joinery/pkg/embedded"
 	"github.com/joinery/joinery/pkg/event"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/mapping"
@@ -28,12 +28,66 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-const scimJSON = "application/scim+json"
+const (
+	scimJSON = "application/scim+json"
+	secret   = "0123456789abcdef"
+)
+
+// broker is a broker with the whole topology.
+type broker struct {
+	server *embedded.Broker
+	conn   *stream.Conn
+}
+
+func start(t testing.TB) *broker {
+	t.Helper()
+	server, err := embedded.StartBroker(embedded.BrokerOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dial(t, server)
+}
+
+func dial(t testing.TB, server *embedded.Broker) *broker {
+	t.Helper()
+	conn, err := stream.Dial(t.Context(), server.Options("ingest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Apply(t.Context(), stream.Design(nil, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return &broker{server, conn}
+}
+
+func (b *broker) stop() {
+	b.conn.Close()
+	b.server.Close()
+}
+
+// lines collects a log.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 // scimDoor is a door for identity providers over a broker.
 type scimDoor struct {
 	*broker
 	t       testing.TB
+	name    string
 	service *ingest.Service
 	log     *lines
 	metrics *telemetry.Metrics
@@ -46,7 +100,7 @@ func byID() mapping.SourceSpec { return mapping.SourceSpec{IdentityKey: "event.d
 // the broker.
 func openSCIM(t testing.TB, spec mapping.SourceSpec, between ...func(*scimParts)) *scimDoor {
 	t.Helper()
-	b := start(t, t.TempDir())
+	b := start(t)
 	t.Cleanup(b.stop)
 	return b.scim(t, spec, between...)
 }
@@ -58,8 +112,19 @@ type scimParts struct {
 }
 
 func (b *broker) scim(t testing.TB, spec mapping.SourceSpec, between ...func(*scimParts)) *scimDoor {
+	return b.scimOf(t, scimSource(t, spec), between...)
+}
+
+// scimNamed serves a source of another name.
+func (b *broker) scimNamed(t testing.TB, name string, between ...func(*scimParts)) *scimDoor {
+	src := scimSource(t, byID())
+	src.Name = name
+	return b.scimOf(t, src, between...)
+}
+
+func (b *broker) scimOf(t testing.TB, src ingest.Source, between ...func(*scimParts)) *scimDoor {
 	t.Helper()
-	d := &scimDoor{broker: b, t: t, log: &lines{}}
+	d := &scimDoor{broker: b, t: t, name: src.Name, log: &lines{}}
 	tel, err := telemetry.New(t.Context(), telemetry.Options{Service: "ingest", Log: d.log})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +138,7 @@ func (b *broker) scim(t testing.TB, spec mapping.SourceSpec, between ...func(*sc
 		fn(&parts)
 	}
 	d.metrics = tel.Metrics
-	d.service, err = ingest.New([]ingest.Source{scimSource(t, spec)}, ingest.Deps{Journal: parts.journal, Telemetry: tel, Directory: parts.keep})
+	d.service, err = ingest.New([]ingest.Source{src}, ingest.Deps{Journal: parts.journal, Telemetry: tel, Directory: parts.keep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +161,7 @@ func scimSource(t testing.TB, spec mapping.SourceSpec) ingest.Source {
 // ask sends one request below the source's base; headers come in pairs.
 func (d *scimDoor) ask(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	d.t.Helper()
-	r := httptest.NewRequestWithContext(d.t.Context(), method, "/scim/v2/idp"+path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(d.t.Context(), method, "/scim/v2/"+d.name+path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+secret)
 	if body != "" {
 		r.Header.Set("Content-Type", scimJSON)
@@ -127,11 +192,11 @@ func (d *scimDoor) insist(status int, method, path, body string, headers ...stri
 	return out
 }
 
-// events are all stored events, in order.
-func (d *scimDoor) events() []*joineryv1.LifecycleEvent {
+// events are all stored events of a source, in order.
+func (d *scimDoor) events(source string) []*joineryv1.LifecycleEvent {
 	d.t.Helper()
 	var out []*joineryv1.LifecycleEvent
-	for m, err := range d.conn.Scan(context.WithoutCancel(d.t.Context()), stream.Lifecycle, "joinery.lifecycle.>") {
+	for m, err := range d.conn.Scan(context.WithoutCancel(d.t.Context()), stream.Lifecycle, "joinery.lifecycle."+source+".>") {
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -156,9 +221,11 @@ func line(e *joineryv1.LifecycleEvent) string {
 	return out
 }
 
-func (d *scimDoor) lines() []string {
+func (d *scimDoor) lines() []string { return d.linesOf(d.name) }
+
+func (d *scimDoor) linesOf(source string) []string {
 	out := []string{}
-	for _, e := range d.events() {
+	for _, e := range d.events(source) {
 		out = append(out, line(e))
 	}
 	return out
@@ -175,7 +242,7 @@ func (d *scimDoor) lines() []string {
 // time, and for the same one from then on; "<absent>" for what must not be there.
 // An object may have more members, a list not more elements.
 func TestIdentityProvidersAreServedAsTheyCall(t *testing.T) {
-	files, err := filepath.Glob("testdata/scim/*.txtar")
+	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 8 {
 		t.Fatal(files, err)
 	}
@@ -330,7 +397,3 @@ func jsonOf(t testing.TB, v any) string {
 	}
 	return b.String()
 }
-
-var _ io.Writer = (*lines)(nil)
-
-var _ = http.MethodGet
