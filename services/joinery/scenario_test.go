@@ -145,7 +145,8 @@ type scene struct {
 	folder  *config.Folder
 	tail    map[string]string // collected before the broker is left
 	log     io.Writer
-	pusher  *pusher // of security event tokens
+	pusher  *pusher           // of security event tokens
+	made    map[string]string // ids at the SCIM door, by the scenario's names
 }
 
 // defaults is the configuration of scenarios that bring none.
@@ -307,6 +308,8 @@ func (s *scene) do(verb, args string) {
 		s.publish(first, rest)
 	case "set":
 		s.push(args)
+	case "scim":
+		s.provision(args)
 	case "rotate":
 		s.rotate(args)
 	case "fault":
