@@ -197,6 +197,12 @@ func (d Directory) groupsOf(ctx context.Context, id string) ([]string, error) {
 // errTaken, naming the holder, where a name is another's.
 func (d Directory) write(ctx context.Context, now held, next *held) (holder string, err error) {
 	owed, err := d.owing(ctx, now.Resource, next)
+	if err != nil && next != nil {
+		// A client that is told that the name is taken knows what to do.
+		if holder, unread := d.holder(ctx, next.Resource); unread == nil && holder != "" && holder != now.ID {
+			return holder, errTaken
+		}
+	}
 	if err != nil {
 		return "", err
 	}

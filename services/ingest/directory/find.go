@@ -82,6 +82,18 @@ func (d Directory) index(ctx context.Context, key string) (Index, uint64, error)
 	return *item.Index, rev, nil
 }
 
+// holder is the user who has the name of r, or "".
+func (d Directory) holder(ctx context.Context, r Resource) (string, error) {
+	if r.Kind != scim.Users {
+		return "", nil
+	}
+	i, _, err := d.index(ctx, d.indexKey(r.Kind, namesOf(r)[0]))
+	if err != nil || len(i.IDs) == 0 {
+		return "", err
+	}
+	return i.IDs[0], nil
+}
+
 // indexing collects what a change does to the names.
 type indexing struct {
 	directory Directory

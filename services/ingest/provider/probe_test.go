@@ -25,8 +25,9 @@ func TestTheProbeFindsTheDoorKeepingSCIM(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	d.insist(http.StatusCreated, "POST", "/Users", wholeAnn)
+	d.insist(http.StatusCreated, "POST", "/Users", bobUser)
 	client, err := scimhttp.New(scimhttp.Options{
-		Endpoint: server.URL + "/scim/v2/idp", AllowPrivate: true, UserAgent: "joinery-probe", Auth: scimhttp.Bearer(func() (string, error) { return secret, nil }),
+		Endpoint: server.URL + "/scim/v2/idp", AllowPrivate: true, UserAgent: "joinery-probe", Auth: scimhttp.Bearer{Token: func() (string, error) { return secret, nil }},
 	})
 	if err != nil {
 		t.Fatal(err)
