@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,7 +95,7 @@ func wasTold(err error) bool {
 // event is a fact as an event of the source.
 func (t *teller) event(f directory.Fact) (event.Event, error) {
 	e := event.Event{
-		ID: f.ID, Source: t.base, SpecVersion: event.SpecVersion, Type: typeOf(f.What), Subject: f.User.ID, Time: f.At,
+		ID: f.ID, Source: t.base, SpecVersion: event.SpecVersion, Type: typeOf(f.What), Subject: cmp.Or(f.User.ID, f.Group), Time: f.At,
 		Extensions: map[string]string{"sequence": strconv.FormatInt(f.Version, 10)},
 	}
 	data := map[string]any{"kind": f.What, "attributes": map[string]any{}, "payload": map[string]any{}}

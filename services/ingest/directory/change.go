@@ -210,28 +210,29 @@ func (d Directory) write(ctx context.Context, now held, next *held) (holder stri
 	if holder, err = x.move(ctx, now, next, &owed); err != nil {
 		return holder, err
 	}
-	record := stream.Write[Item]{Key: d.recordKey(now.Kind, now.ID), Rev: now.rev}
+	// What owes is the last write: its revision comes back.
+	key, value := d.recordKey(now.Kind, now.ID), &Item{Owed: &owed}
+	last := stream.Write[Item]{Key: key, Value: value, Rev: now.rev}
+	after := Resource{Kind: now.Kind, ID: now.ID}
 	if next != nil {
-		rec, err := next.record()
-		if err != nil {
+		if value.Record, err = next.record(); err != nil {
 			return "", err
 		}
-		record.Value = &Item{Record: rec}
+		after = next.Resource
+	} else {
+		x.writes = append(x.writes, stream.Write[Item]{Key: key, Rev: now.rev})
+		key = d.removedKey(now.Kind, now.ID)
+		last = stream.Write[Item]{Key: key, Value: value}
 	}
-	writes := append(x.writes, record, stream.Write[Item]{Key: d.owedKey(now.Kind, now.ID), Value: &Item{Owed: &owed}, Rev: now.owedRev})
-	rev, err := d.Keep.PutAll(ctx, writes)
+	rev, err := d.Keep.PutAll(ctx, append(x.writes, last))
 	if err != nil {
 		return "", fmt.Errorf("store a resource: %w", err)
 	}
-	var user *Resource
-	if next != nil {
-		user = &next.Resource
-	}
-	if err := d.tell(ctx, now.Kind, now.ID, owed, user); err != nil {
+	if err := d.tell(ctx, after, owed); err != nil {
 		return "", err
 	}
 	// It is stored and told: what was not noted is told again later, to no effect.
-	_ = d.note(ctx, now.Kind, now.ID, rev)
+	_ = d.note(ctx, key, *value, rev)
 	return "", nil
 }
 

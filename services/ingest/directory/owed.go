@@ -72,13 +72,10 @@ type Member struct {
 
 func (o *Owed) empty() bool { return o == nil || o.Version == 0 }
 
-// tell tells what is owed; user is the user as the change left it, where it is
-// known.
-func (d Directory) tell(ctx context.Context, kind scim.Kind, id string, owed Owed, user *Resource) error {
-	facts, err := d.facts(ctx, kind, id, owed, user)
-	if err != nil {
-		return err
-	}
+// tell tells what the last change of a resource owes; r is the resource as it is
+// since, or where it was.
+func (d Directory) tell(ctx context.Context, r Resource, owed Owed) error {
+	facts := factsOf(r, owed)
 	for len(facts) > 0 {
 		n := min(len(facts), tellTogether)
 		if err := d.Teller.Tell(ctx, facts[:n]); err != nil {
@@ -89,9 +86,9 @@ func (d Directory) tell(ctx context.Context, kind scim.Kind, id string, owed Owe
 	return nil
 }
 
-// note notes that what was owed is told.
-func (d Directory) note(ctx context.Context, kind scim.Kind, id string, rev uint64) error {
-	_, err := d.Keep.PutAll(ctx, []stream.Write[Item]{{Key: d.owedKey(kind, id), Value: &Item{Owed: &Owed{}}, Rev: rev}})
+// note notes that what an entry owes is told.
+func (d Directory) note(ctx context.Context, key string, item Item, rev uint64) error {
+	_, err := d.Keep.PutAll(ctx, []stream.Write[Item]{{Key: key, Value: &Item{Record: item.Record}, Rev: rev}})
 	if err != nil {
 		return fmt.Errorf("note that a change was told: %w", err)
 	}
@@ -101,30 +98,16 @@ func (d Directory) note(ctx context.Context, kind scim.Kind, id string, rev uint
 // tellTogether bounds the facts that are told at a time.
 const tellTogether = 500
 
-// facts are what is owed, spelled out.
-func (d Directory) facts(ctx context.Context, kind scim.Kind, id string, owed Owed, user *Resource) ([]Fact, error) {
+// factsOf are what is owed, spelled out.
+func factsOf(r Resource, owed Owed) []Fact {
 	base := Fact{
-		ID: fmt.Sprintf("%s/%s/%d", kind, id, owed.Version), What: owed.What, At: owed.At, Version: owed.Version,
-		User: Resource{Kind: kind, ID: id}, Person: owed.Person,
+		ID: fmt.Sprintf("%s/%s/%d", r.Kind, r.ID, owed.Version), What: owed.What, At: owed.At, Version: owed.Version,
+		User: r, Person: owed.Person,
 	}
-	if kind == scim.Users {
-		if owed.What == Left {
-			return []Fact{base}, nil
-		}
-		if user == nil {
-			read, _, err := d.read(ctx, kind, id)
-			if err == nil && read.Version != owed.Version {
-				err = ErrContended // a read may be stale
-			}
-			if err != nil {
-				return nil, err
-			}
-			user = &read
-		}
-		base.User = *user
-		return []Fact{base}, nil
+	if r.Kind == scim.Users {
+		return []Fact{base}
 	}
-	base.Group, base.GroupName = id, owed.Name
+	base.User, base.Group, base.GroupName = Resource{}, r.ID, owed.Name
 	var out []Fact
 	if owed.What != "" {
 		out = append(out, base)
@@ -139,7 +122,7 @@ func (d Directory) facts(ctx context.Context, kind scim.Kind, id string, owed Ow
 			out = append(out, f)
 		}
 	}
-	return out, nil
+	return out
 }
 
 const (
@@ -169,10 +152,12 @@ func NewDebts(keep Keep, changed func(n int)) *Debts {
 // Run settles until ctx ends. of gives the directory of a source; one that is not
 // configured keeps its debts.
 func (b *Debts) Run(ctx context.Context, of func(source string) (Directory, bool), failed func(source string, err error)) error {
-	watched := make(chan error, 1)
+	watched := make(chan error, 2)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() { watched <- b.keep.Watch(watching, "o", b.note) }()
+	for _, prefix := range []string{"r", "o"} {
+		go func() { watched <- b.keep.Watch(watching, prefix, b.note) }()
+	}
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for {

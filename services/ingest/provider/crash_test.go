@@ -220,7 +220,7 @@ func TestWhateverIsLostOnTheWayEachChangeIsToldOnce(t *testing.T) {
 	undisturbed := &client{scimDoor: b.scimNamed(t, "idp0", first.between), t: t}
 	undisturbed.life()
 	want, calls := undisturbed.holds(), first.calls
-	if diff := cmp.Diff(lifeLines(), undisturbed.linesOf("idp0")); diff != "" || calls < 60 {
+	if diff := cmp.Diff(lifeLines(), undisturbed.linesOf("idp0")); diff != "" || calls < 40 {
 		t.Fatalf("%d calls, events (-want +got)\n%s", calls, diff)
 	}
 	var all errgroup.Group
