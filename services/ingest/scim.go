@@ -150,9 +150,10 @@ func (s *Service) scimBase(r *http.Request, src *Source) string {
 }
 
 func (s *Service) directoryOf(src *Source, base string) directory.Directory {
-	return directory.Directory{
-		Source: src.Name, Keep: s.scim.keep, Scans: s.scim.scans, Teller: &teller{service: s, source: *src, base: base},
-	}
+	t := &teller{service: s, source: *src, base: base}
+	d := directory.Directory{Source: src.Name, Keep: s.scim.keep, Scans: s.scim.scans, Teller: t}
+	t.person = d.Person
+	return d
 }
 
 // scimUnavailable is the answer where it is not certain that what was asked is done.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -22,7 +23,8 @@ import (
 //
 //	event.data.kind        joined, changed, disabled, enabled, left
 //	event.data.person      id, externalId, userName, uri, and format: scim
-//	event.data.attributes  the user as attributes of the person
+//	event.data.attributes  the user as attributes of the person; of the manager
+//	                       also key, the identity key
 //	event.data.payload     data: the user as it is
 //
 // Every event of a user who stays is the whole user. Those about groups have
@@ -31,12 +33,14 @@ type teller struct {
 	service *Service
 	source  Source
 	base    string
+	// person is the identity key of the user with an id, or "".
+	person func(ctx context.Context, id string) (string, error)
 }
 
 // Judge implements directory.Teller.
-func (t *teller) Judge(_ context.Context, f directory.Fact) (string, error) {
+func (t *teller) Judge(ctx context.Context, f directory.Fact) (string, error) {
 	now := time.Now()
-	e, err := t.event(f)
+	e, err := t.event(ctx, f)
 	if err != nil {
 		return "", err
 	}
@@ -70,7 +74,7 @@ func (t *teller) Tell(ctx context.Context, facts []directory.Fact) error {
 	rules := scimRules{Rules: secevent.Rules{Rules: t.source.Events.Rules}, persons: map[string]string{}}
 	events := make([]event.Event, len(facts))
 	for i, f := range facts {
-		e, err := t.event(f)
+		e, err := t.event(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -93,7 +97,7 @@ func wasTold(err error) bool {
 }
 
 // event is a fact as an event of the source.
-func (t *teller) event(f directory.Fact) (event.Event, error) {
+func (t *teller) event(ctx context.Context, f directory.Fact) (event.Event, error) {
 	e := event.Event{
 		ID: f.ID, Source: t.base, SpecVersion: event.SpecVersion, Type: typeOf(f.What), Subject: cmp.Or(f.User.ID, f.Group), Time: f.At,
 		Extensions: map[string]string{"sequence": strconv.FormatInt(f.Version, 10)},
@@ -120,10 +124,31 @@ func (t *teller) event(f directory.Fact) (event.Event, error) {
 	data["person"] = person
 	if f.What != directory.Left {
 		e.Extensions["joineryfull"] = "true"
-		data["attributes"], data["payload"] = secevent.Attributes(resource), map[string]any{"data": resource}
+		attributes := secevent.Attributes(resource)
+		if err := t.nameManager(ctx, attributes); err != nil {
+			return e, err
+		}
+		data["attributes"], data["payload"] = attributes, map[string]any{"data": resource}
 	}
 	e.Data = data
 	return e, nil
+}
+
+// nameManager adds, where the manager is a user here, whose id means nothing
+// elsewhere, the manager's identity key.
+func (t *teller) nameManager(ctx context.Context, attributes map[string]any) error {
+	manager, _ := attributes["manager"].(map[string]any)
+	id, _ := manager["value"].(string)
+	if id == "" {
+		return nil
+	}
+	key, err := t.person(ctx, id)
+	if err != nil || key == "" {
+		return err
+	}
+	manager = maps.Clone(manager)
+	manager["key"], attributes["manager"] = key, manager
+	return nil
 }
 
 // plain is a user as events carry it: under their bounds, and with their kinds of

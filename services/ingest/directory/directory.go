@@ -185,6 +185,18 @@ func (d Directory) Get(ctx context.Context, kind scim.Kind, id string) (Resource
 	return h.Resource, nil
 }
 
+// Person is the identity key of the user with an id, or "" where there is none.
+func (d Directory) Person(ctx context.Context, id string) (string, error) {
+	if !idPattern.MatchString(id) {
+		return "", nil
+	}
+	r, _, err := d.read(ctx, scim.Users, id)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return r.Person, err
+}
+
 // held is a resource as it was read for a change, with nothing owed. A rev of 0
 // means that there is none.
 type held struct {

@@ -138,6 +138,27 @@ func TestWhoAUserIsDoesNotChange(t *testing.T) {
 	}
 }
 
+func TestAManagerIsNamedByWhatNamesPeople(t *testing.T) {
+	d := openSCIM(t, byExternalID())
+	boss, _ := d.insist(http.StatusCreated, "POST", "/Users", bobUser)["id"].(string)
+	id, _ := d.insist(http.StatusCreated, "POST", "/Users", annUser)["id"].(string)
+	path := "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"
+	d.patch("/Users/"+id, "Add", path, boss)
+	d.patch("/Users/"+id, "Replace", path, "somebody elsewhere")
+	shown := d.insist(http.StatusOK, "GET", "/Users/"+id, "")
+	var got []any
+	for _, e := range d.events("idp")[2:] {
+		got = append(got, e.GetAttributes().AsMap()["manager"])
+	}
+	want := []any{map[string]any{"value": boss, "key": "e-bob"}, map[string]any{"value": "somebody elsewhere"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if text := jsonOf(t, shown); strings.Contains(text, `"key"`) {
+		t.Errorf("the client is shown what it did not write: %s", text)
+	}
+}
+
 func TestTheSourcesRulesReadTheUser(t *testing.T) {
 	d := openSCIM(t, mapping.SourceSpec{
 		IdentityKey: "event.data.payload.data.userName.lowerAscii()",
