@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -99,7 +100,8 @@ func (b *Bucket[T]) writeError(err error) error {
 }
 
 // Keys lists the keys that are prefix, or start with prefix and a dot, sorted;
-// an empty prefix lists all. Without an error none was left out.
+// an empty prefix lists all. A prefix that ends with a dot lists only what it
+// starts, which is much faster where there is much. Without an error none was left out.
 func (b *Bucket[T]) Keys(ctx context.Context, prefix string) ([]string, error) {
 	keys := map[string]bool{}
 	err := b.each(ctx, prefix, true, func(e jetstream.KeyValueEntry) error {
@@ -213,10 +215,15 @@ func leave(w jetstream.KeyWatcher) {
 	}
 }
 
-// under is the filter for a prefix.
+// under is the filter for a prefix. The broker looks for each next message of two
+// filters from the start, for one from where it stands: with 1,000 keys 60 ms
+// instead of 5, with more it is worse by the square.
 func under(prefix string) []string {
-	if prefix == "" {
+	switch {
+	case prefix == "":
 		return nil
+	case strings.HasSuffix(prefix, "."):
+		return []string{prefix + ">"}
 	}
 	return []string{prefix, prefix + ".>"}
 }

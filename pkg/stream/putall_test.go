@@ -103,6 +103,24 @@ func TestOfManyWhoWriteTheSameKeysOneWinsEachTime(t *testing.T) {
 	}
 }
 
+func TestAPrefixWithADotLeavesOutWhatIsCalledSo(t *testing.T) {
+	b := people(t, designed(t))
+	for _, key := range []string{"a", "a.b", "a.b.c", "ab.c", "b"} {
+		_, err := b.Put(t.Context(), key, person{Name: key}, 0)
+		must(t, err)
+	}
+	for prefix, want := range map[string][]string{"a": {"a", "a.b", "a.b.c"}, "a.": {"a.b", "a.b.c"}, "a.b.": {"a.b.c"}, "c.": nil} {
+		keys, err := b.Keys(t.Context(), prefix)
+		must(t, err)
+		if diff := cmp.Diff(want, keys); diff != "" {
+			t.Errorf("%q (-want +got)\n%s", prefix, diff)
+		}
+		if got := names(t, b, prefix); len(got) != len(want) {
+			t.Errorf("%q: %v", prefix, got)
+		}
+	}
+}
+
 func TestReadingAllEndsWhereItIsTold(t *testing.T) {
 	b := people(t, designed(t))
 	for i := range 5 {

@@ -33,6 +33,7 @@ type scimDoor struct {
 	debts    *directory.Debts
 	places   chan struct{}
 	scans    chan struct{}
+	lists    *directory.Lists
 	requests *telemetry.Counter
 }
 
@@ -44,7 +45,7 @@ func newSCIMDoor(keep directory.Keep, m *telemetry.Metrics) *scimDoor {
 		"Changes of identity providers that are stored and not yet told to the rest of Joinery.")
 	return &scimDoor{
 		keep: keep, debts: directory.NewDebts(keep, func(n int) { owed.Set(float64(n)) }),
-		places: make(chan struct{}, maxSCIM), scans: make(chan struct{}, maxScans),
+		places: make(chan struct{}, maxSCIM), scans: make(chan struct{}, maxScans), lists: &directory.Lists{},
 		requests: m.Counter("joinery_ingest_scim_requests_total",
 			"Requests of identity providers by source, endpoint, method and status.", "source", "endpoint", "method", "status"),
 	}
@@ -151,7 +152,7 @@ func (s *Service) scimBase(r *http.Request, src *Source) string {
 
 func (s *Service) directoryOf(src *Source, base string) directory.Directory {
 	t := &teller{service: s, source: *src, base: base}
-	d := directory.Directory{Source: src.Name, Keep: s.scim.keep, Scans: s.scim.scans, Teller: t}
+	d := directory.Directory{Source: src.Name, Keep: s.scim.keep, Scans: s.scim.scans, Lists: s.scim.lists, Teller: t}
 	t.person = d.Person
 	return d
 }

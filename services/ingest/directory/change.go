@@ -179,7 +179,7 @@ func (d Directory) groupsOf(ctx context.Context, id string) ([]string, error) {
 	}
 	defer done()
 	var groups []string
-	err = d.Keep.Each(ctx, "r."+d.Source+"."+string(scim.Groups), func(key string, item Item, _ uint64) error {
+	err = d.Keep.Each(ctx, "r."+d.Source+"."+string(scim.Groups)+".", func(key string, item Item, _ uint64) error {
 		if item.Record != nil && slices.Contains(item.Record.Members, id) {
 			groups = append(groups, stream.Token(key, 3))
 		}
@@ -227,6 +227,9 @@ func (d Directory) write(ctx context.Context, now held, next *held) (holder stri
 	rev, err := d.Keep.PutAll(ctx, append(x.writes, last))
 	if err != nil {
 		return "", fmt.Errorf("store a resource: %w", err)
+	}
+	if next == nil || now.rev == 0 {
+		d.Lists.drop(d.Source, now.Kind)
 	}
 	if err := d.tell(ctx, after, owed); err != nil {
 		return "", err

@@ -137,6 +137,8 @@ type Directory struct {
 	// Scans holds a place for each look through all resources at a time; nil is no
 	// bound.
 	Scans chan struct{}
+	// Lists may be nil.
+	Lists *Lists
 }
 
 // scanning waits for a place to look through all resources.

@@ -120,7 +120,7 @@ func TestTheDirectoryIsWhatWasDoneToIt(t *testing.T) {
 			return // each takes a tenth of a second at the broker
 		}
 		ctx := context.Background()
-		d := directory.Directory{Source: fmt.Sprintf("s%d", n), Keep: keep, Teller: &listener{}}
+		d := directory.Directory{Source: fmt.Sprintf("s%d", n), Keep: keep, Teller: &listener{}, Lists: &directory.Lists{}}
 		want := people{}
 		names := rapid.SampledFrom([]string{"ann", "Ann", "bob", "cid"})
 		pick := func(t *rapid.T) string {
@@ -283,5 +283,37 @@ func TestAnotherPersonIsAnotherUser(t *testing.T) {
 	}
 	if len(l.facts) != 1 {
 		t.Errorf("told %v", l.said())
+	}
+}
+
+func TestAListShowsWhatThisProcessDidAtOnceAndOthersSoon(t *testing.T) {
+	keep := bucket(t)
+	here := directory.Directory{Source: "idp", Keep: keep, Teller: &listener{}, Lists: &directory.Lists{}}
+	there := directory.Directory{Source: "idp", Keep: keep, Teller: &listener{}}
+	count := func() int {
+		ids, err := here.IDs(t.Context(), scim.Users)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(ids)
+	}
+	ann, err := here.Create(t.Context(), scim.Users, user("ann", ""))
+	if err != nil || count() != 1 {
+		t.Fatal(count(), err)
+	}
+	if _, err := there.Create(t.Context(), scim.Users, user("bob", "")); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 1 && n != 2 {
+		t.Errorf("%d users", n)
+	}
+	if found, err := here.Find(t.Context(), scim.Users, scim.Eq("userName", "bob"), whole); err != nil || len(found) != 1 {
+		t.Errorf("a lookup by name finds %v: %v", found, err)
+	}
+	if err := here.Delete(t.Context(), scim.Users, ann.ID, func(directory.Resource) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d users after a removal here", n)
 	}
 }

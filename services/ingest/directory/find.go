@@ -226,7 +226,7 @@ func (d Directory) scan(ctx context.Context, kind scim.Kind, f scim.Filter, redu
 	}
 	defer done()
 	found, seen := map[string]scim.Resource{}, 0
-	err = d.Keep.Each(ctx, "r."+d.Source+"."+string(kind), func(key string, item Item, _ uint64) error {
+	err = d.Keep.Each(ctx, "r."+d.Source+"."+string(kind)+".", func(key string, item Item, _ uint64) error {
 		if seen++; seen > MaxScan {
 			return &scim.Error{Status: 400, ScimType: scim.TooMany, Detail: fmt.Sprintf(
 				"The search would look through more than %d resources. Search by id, %s or externalId.", MaxScan, kind.NameAttribute())}
@@ -259,14 +259,19 @@ func byID(all []scim.Resource) []scim.Resource {
 	return all
 }
 
-// IDs are the ids of all resources of a kind, in the order in which they were made.
+// IDs are the ids of all resources of a kind, in the order in which they were
+// made. They must not be changed.
 func (d Directory) IDs(ctx context.Context, kind scim.Kind) ([]string, error) {
+	return d.Lists.of(d.Source, kind, func() ([]string, error) { return d.ids(ctx, kind) })
+}
+
+func (d Directory) ids(ctx context.Context, kind scim.Kind) ([]string, error) {
 	done, err := d.scanning(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	keys, err := d.Keep.Keys(ctx, "r."+d.Source+"."+string(kind))
+	keys, err := d.Keep.Keys(ctx, "r."+d.Source+"."+string(kind)+".")
 	if err != nil {
 		return nil, fmt.Errorf("list resources: %w", err)
 	}

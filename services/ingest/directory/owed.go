@@ -155,7 +155,7 @@ func (b *Debts) Run(ctx context.Context, of func(source string) (Directory, bool
 	watched := make(chan error, 2)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	for _, prefix := range []string{"r", "o"} {
+	for _, prefix := range []string{"r.", "o."} {
 		go func() { watched <- b.keep.Watch(watching, prefix, b.note) }()
 	}
 	tick := time.NewTicker(settleEvery)
