@@ -157,3 +157,54 @@ func TestABulkRequestWaitsForWhatItRefersTo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestMembersAreASet adds and removes members, some written with more than their
+// value, and some twice: in the end there is who was added last, once.
+func TestMembersAreASet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := rapid.SliceOf(rapid.SampledFrom([]string{"a", "b", "c", "d"}))
+		written := func(named []string) []any {
+			var out []any
+			for _, id := range named {
+				m := map[string]any{"value": id}
+				if rapid.Bool().Draw(t, "display") {
+					m["display"] = "somebody"
+				}
+				out = append(out, m)
+			}
+			return out
+		}
+		had, extra, gone := ids.Draw(t, "had"), ids.Draw(t, "extra"), ids.Draw(t, "gone")
+		r := scim.Resource{"displayName": "g"}
+		for _, op := range []scim.Operation{
+			{Op: "add", Path: "members", Value: written(had)},
+			{Op: "add", Path: "members", Value: written(extra)},
+			{Op: "remove", Path: "members", Value: written(gone)},
+		} {
+			if list, _ := op.Value.([]any); len(list) == 0 {
+				continue
+			}
+			var err error
+			if r, err = r.Apply([]scim.Operation{op}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, got := map[string]bool{}, map[string]bool{}
+		for _, id := range append(had, extra...) {
+			want[id] = true
+		}
+		for _, id := range gone {
+			delete(want, id)
+		}
+		for _, m := range scim.Writable(scim.Groups, r).Members() {
+			if id, _ := m["value"].(string); got[id] {
+				t.Fatalf("%s is there twice", id)
+			} else {
+				got[id] = true
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("had %v, added %v, removed %v (-want +got)\n%s", had, extra, gone, diff)
+		}
+	})
+}

@@ -195,15 +195,59 @@ func merged(verb string, p Path, old, value any) any {
 	return value
 }
 
-// appendNew adds the elements that are not there yet.
+// appendNew adds the elements that are not there yet. Groups have thousands of
+// members: those that are only a value are looked up, not compared with each.
 func appendNew(old, extra []any) []any {
 	out := slices.Clone(old)
+	there := make(map[string]bool, len(old))
+	for _, o := range old {
+		if value, ok := valueText(o); ok {
+			there[value] = true
+		}
+	}
 	for _, e := range extra {
-		if !slices.ContainsFunc(out, func(o any) bool { return sameElement(o, e) }) {
-			out = append(out, e)
+		value, named := valueText(e)
+		if m, _ := e.(map[string]any); named && len(m) == 1 {
+			if there[value] {
+				continue
+			}
+		} else if slices.ContainsFunc(out, func(o any) bool { return sameElement(o, e) }) {
+			continue
+		}
+		if out = append(out, e); named {
+			there[value] = true
 		}
 	}
 	return out
+}
+
+// withoutElements leaves out the elements that others name, by their values alone
+// where they have one.
+func withoutElements(old, named []any) []any {
+	values := make(map[string]bool, len(named))
+	var others []any
+	for _, e := range named {
+		if value, ok := valueText(e); ok {
+			values[value] = true
+		} else {
+			others = append(others, valueOnly(e))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(old), func(o any) bool {
+		value, ok := valueText(o)
+		return ok && values[value] || slices.ContainsFunc(others, func(e any) bool { return sameElement(o, e) })
+	})
+}
+
+// valueText is the text that an element has as its value.
+func valueText(e any) (string, bool) {
+	m, ok := e.(map[string]any)
+	if !ok {
+		return "", false
+	}
+	_, v, _ := field(m, "value")
+	text, ok := v.(string)
+	return text, ok
 }
 
 // sameElement tells whether two elements stand for the same: equal, or members
@@ -308,10 +352,7 @@ func (r Resource) remove(p Path, value any) error {
 			}
 		}
 	case value != nil:
-		keep := slices.DeleteFunc(slices.Clone(list(v)), func(o any) bool {
-			return slices.ContainsFunc(list(value), func(e any) bool { return sameElement(o, valueOnly(e)) })
-		})
-		setList(holder, key, keep)
+		setList(holder, key, withoutElements(list(v), list(value)))
 	default:
 		if a, known := Lookup(p); known && a.Required {
 			return &Error{Status: 400, ScimType: Mutability, Detail: p.Attr + " is required", Attributes: []string{p.Attr}}
