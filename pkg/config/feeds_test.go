@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// withFeeds is a folder with one source that has these lines about feeds.
-func withFeeds(t *testing.T, lines string) (Feeds, error) {
+// withSource is a folder with one source that has these lines besides.
+func withSource(t *testing.T, lines string) (Source, error) {
 	t.Helper()
 	dir := t.TempDir()
 	text := "source: hr\nauth: { bearer: { env: HR_SECRET } }\nidentity_key: event.data.id\n" + lines
@@ -26,9 +26,18 @@ func withFeeds(t *testing.T, lines string) (Feeds, error) {
 	}
 	f, err := Load(dir, environment)
 	if err != nil {
+		return Source{}, err
+	}
+	return f.Sources["hr"], nil
+}
+
+func withFeeds(t *testing.T, lines string) (Feeds, error) {
+	t.Helper()
+	s, err := withSource(t, lines)
+	if err != nil {
 		return Feeds{}, err
 	}
-	return f.Sources["hr"].Feeds, nil
+	return s.Feeds, nil
 }
 
 func TestAFeedEndsNobodyUnlessToldTo(t *testing.T) {

@@ -88,6 +88,18 @@ func TestAFilterMayLookAtAPartOfOneOfManyValues(t *testing.T) {
 	}
 }
 
+func TestAFilterReadsABooleanInQuotes(t *testing.T) {
+	r := must(scim.Parse([]byte(`{"active":true,"title":"true","roles":[{"primary":false}]}`)))
+	for text, want := range map[string]bool{
+		`active eq "True"`: true, `active eq "false"`: false, `active eq "yes"`: false, `active co "true"`: false,
+		`title eq "true"`: true, `roles[primary eq "False"]`: true, `roles[primary eq "True"]`: false, `active ne "true"`: false,
+	} {
+		if must(scim.ParseFilter(text)).Match(r) != want {
+			t.Errorf("%s matches: %v", text, !want)
+		}
+	}
+}
+
 func TestASelectionOfNothingGivesAllAndKeepsIdAndSchemas(t *testing.T) {
 	whole := `{"schemas":["s"],"id":"1","userName":"ann","name":{"givenName":"A","familyName":"B"},"emails":[{"value":"a@x","type":"work"}]}`
 	for _, row := range []struct {

@@ -144,6 +144,10 @@ func present(v any) bool {
 func compare(have any, op string, want any, exact bool) bool {
 	switch w := want.(type) {
 	case string:
+		if h, isBool := have.(bool); isBool { // primary eq "True", as Entra ID writes it
+			b, said := Resource{"active": w}.Active()
+			return said && op == "eq" && h == b
+		}
 		h, ok := have.(string)
 		return ok && compareText(h, op, w, exact)
 	case bool:
