@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/mapping"
+	"github.com/joinery/joinery/pkg/secevent"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -112,5 +113,16 @@ func TestPatchSaysWhatWholeAttributesAre(t *testing.T) {
 				t.Error("a change is taken for the whole person")
 			}
 		})
+	}
+}
+
+func TestAttributesOfAResourceAreThoseThatItsEventWouldState(t *testing.T) {
+	resource := map[string]any{
+		"schemas": []any{"urn:ietf:params:scim:schemas:core:2.0:User"}, "id": "7", "meta": map[string]any{"version": "1"}, "password": "x", "active": false,
+		"userName": "ann", "NICKNAME": "A", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": map[string]any{"department": "R"}, "urn:x:y": map[string]any{"badge": "1"},
+	}
+	want := map[string]any{"userName": "ann", "nickName": "A", "department": "R", "urn:x:y:badge": "1"}
+	if diff := cmp.Diff(want, secevent.Attributes(resource)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
