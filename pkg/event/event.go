@@ -20,6 +20,8 @@
 //	effectivetime (extension) effective_at         RFC 3339
 //	sequence                  source_version       a decimal integer
 //	timezone                  time_zone            an IANA name
+//	employment                employment           which of several, where the source tells them apart
+//	rescinds                  rescinds             a kind ("left"), or the id of one event
 //	joineryfull               full                 "true": data is the whole person
 //	joineryurgent             urgent               "true": the urgent lane whatever the kind
 //	actor requestid approver  trigger

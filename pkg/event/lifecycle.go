@@ -203,6 +203,10 @@ func extension(out *joineryv1.LifecycleEvent, name, value string) *Problem {
 		if !zoneName.MatchString(value) {
 			return refuse(Invalid, name, `The attribute "timezone" must be the IANA name of a time zone, such as "Europe/Berlin".`)
 		}
+	case "rescinds":
+		out.Rescinds = rescinded(out.GetSource(), value)
+	case "employment":
+		return text(&out.Employment, name, value, maxEmployment)
 	case "joineryfull":
 		return flag(&out.Full, name, value)
 	case "joineryurgent":
@@ -291,6 +295,7 @@ func extensionsOf(in *joineryv1.LifecycleEvent) map[string]string {
 	out := map[string]string{
 		"timezone": in.GetTimeZone(), "actor": in.GetTrigger().GetActor(), "requestid": in.GetTrigger().GetRequestId(),
 		"approver": in.GetTrigger().GetApprover(), "reason": in.GetTrigger().GetReason(),
+		"rescinds": in.GetRescinds(), "employment": in.GetEmployment(),
 	}
 	if in.GetEffectiveAt() != nil {
 		out["effectivetime"] = in.GetEffectiveAt().AsTime().Format(time.RFC3339Nano)

@@ -3,6 +3,7 @@ package identity
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 )
@@ -24,65 +25,50 @@ func (e Effect) String() string {
 	return [...]string{"no_change", "applied", "superseded"}[e]
 }
 
-// statement is what a kind of event says about employment.
-//
-//	kind                       state        rank  accounts by rule
-//	joined rehired enabled     active       0     yes
-//	leave_ended converted      active       0     yes
-//	leave_started              on_leave     1     as the rules say
-//	disabled                   suspended    1     no
-//	left                       terminated   2     no
-//	rescinded                  rescinded    2     no
-//	snapshot                   (listed)     -     yes, unless something else was said
-//	all others                 nothing      -     -
-type statement struct {
-	state State
-	rank  int
-}
-
-var statements = map[joineryv1.LifecycleKind]statement{
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_JOINED:        {Active, 0},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_REHIRED:       {Active, 0},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_ENABLED:       {Active, 0},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_LEAVE_ENDED:   {Active, 0},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_CONVERTED:     {Active, 0},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_LEAVE_STARTED: {OnLeave, 1},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_DISABLED:      {Suspended, 1},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_LEFT:          {Terminated, 2},
-	joineryv1.LifecycleKind_LIFECYCLE_KIND_RESCINDED:     {Rescinded, 2},
-}
-
 // KindName is the short name of a kind ("joined").
 func KindName(k joineryv1.LifecycleKind) string {
 	return strings.ToLower(strings.TrimPrefix(k.String(), "LIFECYCLE_KIND_"))
 }
 
-// StampOf is the stamp of the facts in an event: when they take effect, or
-// happened, by the source's clock.
+// StampOf is the stamp of the facts in an event: from when they hold, by the
+// source's clock, and when it said so.
 func StampOf(e *joineryv1.LifecycleEvent) Stamp {
-	at := e.GetOccurredAt()
-	if e.GetEffectiveAt() != nil {
-		at = e.GetEffectiveAt()
+	s := Stamp{
+		At: saidAt(e), Version: e.GetSourceVersion(), Rank: meanings[e.GetKind()].rank, Event: e.GetId(),
 	}
-	return Stamp{
-		At:      at.AsTime().UTC(),
-		Version: e.GetSourceVersion(),
-		Rank:    statements[e.GetKind()].rank,
-		Event:   e.GetId(),
+	if e.GetEffectiveAt() != nil && !e.GetEffectiveAt().AsTime().Equal(s.At) {
+		s.At, s.Said = e.GetEffectiveAt().AsTime().UTC(), s.At
 	}
+	return s
 }
 
 // Fold takes one event into the record and says what it did. Folding the same
-// events in any order, any of them any number of times, gives the same person.
+// events in any order, any of them any number of times, gives the same person,
+// whenever they are looked at: what is due later is kept beside what holds, and
+// nothing has to happen at that moment but looking again.
 // It fails only for an event that can never be folded.
 func (r *Record) Fold(e *joineryv1.LifecycleEvent) (Effect, error) {
 	if err := r.admit(e); err != nil {
 		return NoChange, err
 	}
-	stamp := StampOf(e)
 	seen := tally{}
-	r.foldState(e, stamp, &seen)
-	r.foldAttributes(e, stamp, &seen)
+	if s, ok := statementOf(e); ok {
+		if err := r.state(s, &seen); err != nil {
+			return NoChange, err
+		}
+	}
+	if p, ok := planOf(e); ok {
+		err := r.plan(p, &seen)
+		return seen.effect(), err
+	}
+	stamp := StampOf(e)
+	if describes(e.GetKind()) && !dueOf(e).IsZero() {
+		stamp.At, stamp.Said = saidAt(e), time.Time{}
+	}
+	if e.GetKind() == joineryv1.LifecycleKind_LIFECYCLE_KIND_SNAPSHOT && seen.compare(stamp.Compare(r.Listed)) {
+		r.Listed = stamp
+	}
+	r.foldAttributes(e.GetSource(), e.GetFull(), e.GetAttributes().AsMap(), e.GetCleared(), stamp, &seen)
 	return seen.effect(), nil
 }
 
@@ -138,31 +124,17 @@ func (t *tally) effect() Effect {
 	}
 }
 
-func (r *Record) foldState(e *joineryv1.LifecycleEvent, stamp Stamp, seen *tally) {
-	if e.GetKind() == joineryv1.LifecycleKind_LIFECYCLE_KIND_SNAPSHOT {
-		if seen.compare(stamp.Compare(r.Listed)) {
-			r.Listed = stamp
-		}
-		return
-	}
-	says, ok := statements[e.GetKind()]
-	if ok && seen.compare(stamp.Compare(r.StateStamp)) {
-		r.State, r.StateStamp = says.state, stamp
-	}
-}
-
-func (r *Record) foldAttributes(e *joineryv1.LifecycleEvent, stamp Stamp, seen *tally) {
-	source := e.GetSource()
-	if e.GetFull() && seen.compare(stamp.Compare(r.Fulls[source])) {
+func (r *Record) foldAttributes(source string, full bool, set map[string]any, cleared []string, stamp Stamp, seen *tally) {
+	if full && seen.compare(stamp.Compare(r.Fulls[source])) {
 		if r.Fulls == nil {
 			r.Fulls = map[string]Stamp{}
 		}
 		r.Fulls[source] = stamp
 	}
-	for name, v := range e.GetAttributes().AsMap() {
+	for name, v := range set {
 		r.foldValue(name, source, Value{Data: v, Stamp: stamp}, seen)
 	}
-	for _, name := range e.GetCleared() {
+	for _, name := range cleared {
 		r.foldValue(name, source, Value{Cleared: true, Stamp: stamp}, seen)
 	}
 }

@@ -23,10 +23,12 @@ func IDOf(key string) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
 }
 
-// Stamp orders facts. The time is the source's (when it happened, or takes
-// effect), never ours.
+// Stamp orders facts. The times are the source's, never ours: from when a fact
+// holds, and when it was said.
 type Stamp struct {
 	At time.Time `json:"at"`
+	// Said is when the source said it; zero means At.
+	Said time.Time `json:"said,omitzero"`
 	// Version orders facts of one source with equal times.
 	Version int64 `json:"version,omitempty"`
 	// Rank lets an ending win over a beginning at the very same instant.
@@ -37,12 +39,24 @@ type Stamp struct {
 
 // Compare orders stamps: negative when s is older than t.
 func (s Stamp) Compare(t Stamp) int {
+	return cmp.Or(s.At.Compare(t.At), s.compareSaid(t))
+}
+
+// compareSaid orders stamps by when they were said.
+func (s Stamp) compareSaid(t Stamp) int {
 	return cmp.Or(
-		s.At.Compare(t.At),
+		s.said().Compare(t.said()),
 		cmp.Compare(s.Version, t.Version),
 		cmp.Compare(s.Rank, t.Rank),
 		cmp.Compare(s.Event, t.Event),
 	)
+}
+
+func (s Stamp) said() time.Time {
+	if s.Said.IsZero() {
+		return s.At
+	}
+	return s.Said
 }
 
 // State is where a person stands in their employment.
@@ -56,6 +70,8 @@ const (
 	Suspended  State = "suspended"
 	Terminated State = "terminated"
 	Rescinded  State = "rescinded"
+	// PreHire people are to come: their employment begins later.
+	PreHire State = "pre_hire"
 )
 
 // Value is what one source said of one attribute; Cleared is a statement too.
@@ -71,9 +87,11 @@ type Record struct {
 	Key string `json:"key"`
 	// Revision grows by one with every stored change and orders commands.
 	Revision uint64 `json:"revision"`
-	// State and StateStamp are the newest statement about employment.
-	State      State `json:"state,omitempty"`
-	StateStamp Stamp `json:"state_stamp,omitzero"`
+	// AsOf is the moment as of which the person is looked at: what is due later does
+	// not hold yet. Zero looks at everything that was said.
+	AsOf time.Time `json:"as_of,omitzero"`
+	// Said is what sources said of the course of the life, in the order they did.
+	Said []Statement `json:"said,omitempty"`
 	// Listed is the newest snapshot that named the person; where nothing else
 	// was said about employment, being listed means Active.
 	Listed Stamp `json:"listed,omitzero"`
@@ -82,6 +100,8 @@ type Record struct {
 	// Fulls holds, by source, the newest event that stated the whole person:
 	// older statements of that source no longer hold.
 	Fulls map[string]Stamp `json:"fulls,omitempty"`
+	// Plans are attributes that were given ahead of the time from which they hold.
+	Plans []Plan `json:"plans,omitempty"`
 	// Wishes holds, by target, what that target should show.
 	Wishes map[string]Wish `json:"wishes,omitempty"`
 	// Events are the newest facts, oldest first, at most MaxEvents.
@@ -103,17 +123,10 @@ type Fact struct {
 	Effect string `json:"effect"`
 }
 
-// EffectiveState is the state that rules see.
-func (r *Record) EffectiveState() State {
-	if r.State == "" && !r.Listed.At.IsZero() {
-		return Active
-	}
-	return r.State
-}
-
 // Current is the attribute values that hold now: the newest statement of any
 // source wins, and a clearing leaves the attribute out.
 func (r *Record) Current() map[string]any {
+	r = r.facts()
 	out := make(map[string]any, len(r.Attributes))
 	for name, bySource := range r.Attributes {
 		if best, ok := r.winner(bySource); ok && !best.Cleared {
@@ -126,6 +139,7 @@ func (r *Record) Current() map[string]any {
 // Provenance is, for each attribute that holds now, the source and the time of
 // the statement that won.
 func (r *Record) Provenance() map[string]Origin {
+	r = r.facts()
 	out := make(map[string]Origin, len(r.Attributes))
 	for name, bySource := range r.Attributes {
 		best, ok := r.winner(bySource)

@@ -153,6 +153,12 @@ func permissions() []setting {
 			set: func(to *config, d config) { to.AllowRollup = d.AllowRollup },
 		},
 		{
+			// The broker never forbids them again.
+			name: "schedules", show: func(c config) string { return fmt.Sprint(c.AllowMsgSchedules) },
+			set:   func(to *config, d config) { to.AllowMsgSchedules = d.AllowMsgSchedules },
+			keeps: func(a, _ config) bool { return a.AllowMsgSchedules },
+		},
+		{
 			// The broker does not let go of either; both only protect.
 			name: "deletes denied", show: func(c config) string { return fmt.Sprint(c.DenyDelete) },
 			set:   func(to *config, d config) { to.DenyDelete = d.DenyDelete },

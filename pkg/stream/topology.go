@@ -18,6 +18,7 @@ const (
 	Outcomes    = "OUTCOMES"
 	DeadLetters = "DEADLETTER"
 	Advisories  = "ADVISORIES"
+	Schedules   = "SCHEDULES"
 )
 
 // The buckets.
@@ -73,8 +74,10 @@ type Stream struct {
 	Atomic bool `json:"allow_atomic,omitempty"`
 	// DiscardOldest makes a full stream drop its oldest messages instead of
 	// refusing new ones.
-	DiscardOldest bool   `json:"discard_oldest,omitempty"`
-	Purpose       string `json:"purpose"`
+	DiscardOldest bool `json:"discard_oldest,omitempty"`
+	// Scheduled allows messages that the broker publishes at a time of their own.
+	Scheduled bool   `json:"allow_schedules,omitempty"`
+	Purpose   string `json:"purpose"`
 }
 
 // Consumer is one durable pull consumer of the topology. Acknowledgement is
@@ -163,10 +166,18 @@ func Design(targets []string, replicas int) Topology {
 				DedupeWindow: dedupeWindow, DiscardOldest: true,
 				Purpose: "what the broker itself reports; lost if nobody keeps it",
 			},
+			{
+				// It has no size limit, as buckets have none: the broker does not let a
+				// stream with schedules refuse messages, and dropped schedules would be lost.
+				Name: Schedules, Subjects: []string{"joinery.schedule.*.*", "joinery.wake.*"}, PerSubject: 1, MaxBytes: -1,
+				DedupeWindow: dedupeWindow, DiscardOldest: true, Scheduled: true, Atomic: true,
+				Purpose: "when to look again at which person; one wake-up a moment, the newest a person",
+			},
 		},
 		Consumers: []Consumer{
 			{Stream: Intake, Durable: "ingest", Filters: []string{"joinery.intake.>"}, MaxPending: 2000},
 			{Stream: Lifecycle, Durable: "mapper", Filters: []string{"joinery.lifecycle.>"}, MaxPending: 2000},
+			{Stream: Schedules, Durable: "mapper-wakes", Filters: []string{"joinery.wake.*"}, MaxPending: 2000},
 			{Stream: DeadLetters, Durable: "desk", Filters: []string{"joinery.deadletter.>"}, MaxPending: 200},
 			{Stream: Outcomes, Durable: "desk-outcomes", Filters: []string{"joinery.outcome.>"}, MaxPending: 2000},
 		},
@@ -227,6 +238,8 @@ func streamOf(subject string) string {
 		return Outcomes
 	case strings.HasPrefix(subject, "joinery.deadletter."):
 		return DeadLetters
+	case strings.HasPrefix(subject, "joinery.schedule."), strings.HasPrefix(subject, "joinery.wake."):
+		return Schedules
 	}
 	return ""
 }
@@ -244,6 +257,7 @@ func (s Stream) config(replicas int) jetstream.StreamConfig {
 		MaxAge: time.Duration(s.MaxAge), MaxBytes: s.MaxBytes, MaxMsgSize: maxMessage,
 		Duplicates: time.Duration(s.DedupeWindow), Replicas: replicas, AllowDirect: true,
 		DenyDelete: !s.DiscardOldest, DenyPurge: !s.DiscardOldest, AllowAtomicPublish: s.Atomic,
+		AllowMsgSchedules: s.Scheduled, AllowRollup: s.Scheduled, // the broker takes schedules only with rollups
 	}
 }
 

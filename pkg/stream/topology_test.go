@@ -41,6 +41,7 @@ func TestAppliedDesignLosesNothing(t *testing.T) {
 	want := map[string]promise{
 		"INTAKE": ledger(-1, "168h0m0s"), "LIFECYCLE": ledger(-1, "2160h0m0s"), "COMMANDS": ledger(1, "0s"),
 		"OUTCOMES": ledger(-1, "9600h0m0s"), "DEADLETTER": ledger(-1, "0s"),
+		"SCHEDULES":     {"Limits", "DiscardOld", "File", false, false, 1, "0s"},
 		"ADVISORIES":    {"Limits", "DiscardOld", "File", false, false, -1, "168h0m0s"},
 		"KV_IDENTITIES": bucket(1), "KV_ACCOUNTS": bucket(1), "KV_TARGETS": bucket(5), "KV_GUARDS": bucket(1), "KV_BOOKS": bucket(1),
 		"KV_CASES": bucket(5), "KV_RUNS": bucket(1), "KV_FEEDS": bucket(1),
@@ -62,7 +63,7 @@ func TestEveryLaneOfEveryTargetHasItsQueue(t *testing.T) {
 	}
 	want := map[string]string{
 		"ingest": "INTAKE joinery.intake.>",
-		"mapper": "LIFECYCLE joinery.lifecycle.>", "desk": "DEADLETTER joinery.deadletter.>", "desk-outcomes": "OUTCOMES joinery.outcome.>",
+		"mapper": "LIFECYCLE joinery.lifecycle.>", "mapper-wakes": "SCHEDULES joinery.wake.*", "desk": "DEADLETTER joinery.deadletter.>", "desk-outcomes": "OUTCOMES joinery.outcome.>",
 	}
 	for _, target := range []string{"acme", "globex", "initech"} {
 		for _, lane := range []string{"urgent", "normal", "bulk"} {
@@ -352,8 +353,8 @@ func TestTopologyIsReadableByPeopleAndPrograms(t *testing.T) {
 		t.Errorf("JSON is %s", data)
 	}
 	for _, line := range []string{
-		"STREAM      SUBJECTS                 PER SUBJECT  MAX AGE    MAX BYTES    PURPOSE",
-		"COMMANDS    joinery.command.*.*.*    1            -          8589934592   the newest wish for each (target, lane, identity)",
+		"STREAM      SUBJECTS                             PER SUBJECT  MAX AGE    MAX BYTES    PURPOSE",
+		"COMMANDS    joinery.command.*.*.*                1            -          8589934592   the newest wish for each (target, lane, identity)",
 		"TARGETS     5        paused, quarantined, learned quirks",
 		"dispatcher-acme-urgent  COMMANDS    joinery.command.acme.urgent.*  5000",
 	} {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/joinery/joinery/pkg/identity"
@@ -61,6 +62,7 @@ type Publisher interface {
 	Publish(topic string, messages ...*message.Message) error
 	PublishOver(topic string, msg *message.Message, fresh bool, over func(held *message.Message) bool) (stored bool, err error)
 	PublishNew(topic string, msg *message.Message) (duplicate bool, err error)
+	PublishAt(subject, target string, at time.Time, msg *message.Message) error
 }
 
 // Outbox publishes the contract's messages.

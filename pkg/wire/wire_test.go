@@ -3,6 +3,7 @@ package wire_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +32,10 @@ func (s *spool) PublishOver(topic string, msg *message.Message, _ bool, over fun
 func (s *spool) Publish(topic string, messages ...*message.Message) error {
 	s.plain, s.last = append(s.plain, topic+" "+messages[0].UUID), messages[0]
 	return nil
+}
+
+func (s *spool) PublishAt(subject, target string, at time.Time, msg *message.Message) error {
+	return s.Publish(subject+" "+target+" "+at.UTC().Format(time.RFC3339), msg)
 }
 
 func (s *spool) PublishNew(topic string, msg *message.Message) (bool, error) {

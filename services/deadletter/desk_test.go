@@ -141,7 +141,7 @@ func open(t *testing.T, token string) *office {
 		T: t, cases: shelf[deadletter.Case]{}, identities: shelf[identity.Record]{}, states: shelf[target.State]{},
 		log: log{}, post: &post{},
 	}
-	o.identities[ann] = identity.Record{ID: ann, Key: "1001", Revision: 9, State: identity.Active, Wishes: map[string]identity.Wish{
+	o.identities[ann] = identity.Record{ID: ann, Key: "1001", Revision: 9, Wishes: map[string]identity.Wish{
 		"acme": {Wish: identity.Present, Revision: 9, Resource: map[string]any{"userName": "now"}},
 	}}
 	o.desk = deadletter.NewDesk(o.cases, o.identities, o.post, tel)

@@ -89,21 +89,24 @@ func interpret(src *Source, events []event.Event, parcels []*parcel, received ti
 	return anyOf(problems)
 }
 
-// Clocks differ. A fact may be this far ahead of ours; beyond it, one wrong
-// clock at a source would outrank everything that is said for years.
 const (
-	maxAhead  = 24 * time.Hour
-	maxEffect = 5 * time.Minute
+	// maxAhead is how far the time of a fact may be ahead of ours: clocks differ.
+	// Beyond it, one wrong clock at a source would outrank everything that is said
+	// for years.
+	maxAhead = 24 * time.Hour
+	// maxEffect is how far ahead something may take effect: nobody plans a hire or
+	// a leaving further, and a date beyond it is a mistake that nobody would see.
+	maxEffect = 5 * 366 * 24 * time.Hour
 )
 
 // unstorable says why an event cannot be kept though its source may say it: it
-// is too large, or it speaks of a time to come, on which nobody waits yet.
+// is too large, or speaks of a time too far ahead.
 func unstorable(c *joineryv1.LifecycleEvent, now time.Time) error {
 	switch {
 	case proto.Size(c) > maxEncoded:
 		return &event.Problem{Code: tooLarge, Field: "data", Detail: "The event is too large to be stored. Send less data, and no documents or pictures."}
 	case c.GetEffectiveAt() != nil && c.GetEffectiveAt().AsTime().Sub(now) > maxEffect:
-		return &event.Problem{Code: early, Field: "effectivetime", Detail: "The event takes effect in the future, and Joinery does not wait for it yet: taking it now would act on it now. Send it when it takes effect."}
+		return &event.Problem{Code: early, Field: "effectivetime", Detail: "The event takes effect more than five years from now. Correct the date, or send the event later."}
 	case c.GetOccurredAt().AsTime().Sub(now) > maxAhead:
 		return &event.Problem{Code: early, Field: "time", Detail: "The event happened more than a day ahead of our clock, and would outrank everything that is said until then. Correct the source's clock."}
 	}

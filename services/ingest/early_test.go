@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-func TestWhatIsToComeIsNotTakenAsIfItWereNow(t *testing.T) {
+func TestWhatIsToComeIsTakenForFiveYears(t *testing.T) {
 	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	at := func(ahead time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(ahead)) }
 	for _, row := range []struct {
@@ -21,7 +21,8 @@ func TestWhatIsToComeIsNotTakenAsIfItWereNow(t *testing.T) {
 		{"now", &joineryv1.LifecycleEvent{OccurredAt: at(0)}, ""},
 		{"a clock a little ahead", &joineryv1.LifecycleEvent{OccurredAt: at(time.Hour), EffectiveAt: at(time.Minute)}, ""},
 		{"effective in the past", &joineryv1.LifecycleEvent{OccurredAt: at(0), EffectiveAt: at(-48 * time.Hour)}, ""},
-		{"a leaving next week", &joineryv1.LifecycleEvent{OccurredAt: at(0), EffectiveAt: at(7 * 24 * time.Hour)}, "effectivetime"},
+		{"a leaving next week", &joineryv1.LifecycleEvent{OccurredAt: at(0), EffectiveAt: at(7 * 24 * time.Hour)}, ""},
+		{"a leaving in ten years", &joineryv1.LifecycleEvent{OccurredAt: at(0), EffectiveAt: at(10 * 366 * 24 * time.Hour)}, "effectivetime"},
 		{"a clock years ahead", &joineryv1.LifecycleEvent{OccurredAt: at(9000 * time.Hour)}, "time"},
 	} {
 		err := unstorable(row.event, now)

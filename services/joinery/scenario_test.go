@@ -36,6 +36,7 @@ import (
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"github.com/joinery/joinery/services/deadletter"
 	"github.com/joinery/joinery/services/joinery/wiring"
+	"github.com/joinery/joinery/services/mapper"
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/proto"
 )
@@ -351,23 +352,40 @@ func (s *scene) do(verb, args string) {
 }
 
 // send posts an event to ingest; the scenario's id becomes the CloudEvents id.
-func (s *scene) send(id, data string) {
+// Between kind and data may stand when it happened, if not now, and attributes as
+// NAME=VALUE, where a VALUE that is a duration means that time of the scenario.
+func (s *scene) send(id, text string) {
 	s.Helper()
-	kind, data, _ := strings.Cut(data, " ")
-	stamp := ""
-	if after, rest, ok := strings.Cut(data, " {"); ok {
-		at, err := time.ParseDuration(after)
-		check(s, err)
-		stamp, data = fmt.Sprintf(`,"time":%q`, s.begun.Add(at).UTC().Format(time.RFC3339)), "{"+rest
-	} else {
-		stamp = fmt.Sprintf(`,"time":%q`, time.Now().UTC().Format(time.RFC3339))
+	head, data, _ := strings.Cut(text, "{")
+	words := strings.Fields(head)
+	e := map[string]any{
+		"specversion": "1.0", "id": id, "source": "/hr", "type": words[0], "time": s.moment("now"), "data": json.RawMessage("{" + data),
 	}
-	body := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"/hr","type":%q%s,"data":%s}`, id, kind, stamp, data)
-	answer := s.request("ingest", "POST", "/v1/events", body, "application/cloudevents+json", http.StatusAccepted)
+	for _, word := range words[1:] {
+		if name, value, named := strings.Cut(word, "="); named {
+			e[name] = s.moment(value)
+		} else {
+			e["time"] = s.moment(word)
+		}
+	}
+	body, err := json.Marshal(e)
+	check(s, err)
+	answer := s.request("ingest", "POST", "/v1/events", string(body), "application/cloudevents+json", http.StatusAccepted)
 	r, err := scim.Parse(answer)
 	check(s, err)
 	joinery, _ := r["id"].(string)
 	s.events[joinery] = id
+}
+
+// moment is a time of the scenario where the text is a duration, and else the text.
+func (s *scene) moment(text string) string {
+	at := time.Now()
+	if after, err := time.ParseDuration(text); err == nil {
+		at = s.begun.Add(after)
+	} else if text != "now" {
+		return text
+	}
+	return at.UTC().Format(time.RFC3339)
 }
 
 // approve agrees to the one batch that is held, but for the people named.
@@ -467,7 +485,9 @@ func (s *scene) outcomes() string {
 			where = "mapper"
 		}
 		event := o.GetEventId()
-		if name, ok := s.events[event]; ok {
+		if of, due := strings.CutPrefix(event, mapper.DuePrefix); due && s.events[of] != "" {
+			event = mapper.DuePrefix + s.events[of]
+		} else if name, ok := s.events[event]; ok {
 			event = name
 		} else if i := strings.IndexAny(event, "-"); i > 0 {
 			event = event[:i]
@@ -484,9 +504,20 @@ func (s *scene) outcomes() string {
 	}
 	var b strings.Builder
 	for _, event := range events {
+		slices.SortStableFunc(lines[event], func(a, b string) int { // targets do not wait for each other
+			return strings.Compare(targetOf(a), targetOf(b))
+		})
 		fmt.Fprintln(&b, strings.Join(lines[event], "\n"))
 	}
 	return b.String()
+}
+
+// targetOf is the target of an outcome's line; the mapper's comes first.
+func targetOf(line string) string {
+	if where := strings.Fields(line)[1]; where != "mapper" {
+		return where
+	}
+	return ""
 }
 
 // cases are the cases on the desk.

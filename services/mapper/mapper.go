@@ -39,6 +39,8 @@ type Outbox interface {
 	Command(ctx context.Context, c *joineryv1.ProvisioningCommand) error
 	Outcome(ctx context.Context, o *joineryv1.Outcome) error
 	DeadLetter(ctx context.Context, d *joineryv1.DeadLetter) error
+	// Wake has Wake called for the person at the moment given, or soon after.
+	Wake(ctx context.Context, id string, at time.Time) error
 }
 
 // maxConflicts bounds how often one event is folded again because another
@@ -55,6 +57,7 @@ type Service struct {
 	events     *telemetry.Counter
 	commands   *telemetry.Counter
 	latency    *telemetry.Histogram
+	lateness   *telemetry.Histogram
 }
 
 // New makes a mapper for the targets in force.
@@ -67,6 +70,7 @@ func New(identities Identities, outbox Outbox, targets Targets, tel *telemetry.T
 			"Commands issued, by target, lane and wish.", "target", "lane", "wish"),
 		latency: tel.Metrics.Histogram("joinery_mapper_event_seconds",
 			"Seconds from an event's acceptance to its commands being stored.", nil, "source"),
+		lateness: latenessOf(tel.Metrics),
 	}
 	s.targets.Store(&targets)
 	return s
@@ -110,6 +114,9 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 		return done, err
 	}
 	if err := s.complain(ctx, done, e); err != nil {
+		return done, err
+	}
+	if err := s.arm(ctx, &done.record); err != nil {
 		return done, err
 	}
 	if err := s.outbox.Outcome(ctx, s.outcome(ctx, e, done)); err != nil {
@@ -156,6 +163,7 @@ func (s *Service) fold(rec identity.Record, e *joineryv1.LifecycleEvent) (handle
 	known := slices.ContainsFunc(rec.Events, func(f identity.Fact) bool { return f.Event == e.GetId() })
 	rec.Revision = before + 1
 	now := time.Now().UTC()
+	lookAt(&rec, now)
 	changed, problems := s.Targets().plan(&rec, reason{
 		event: e.GetId(), source: e.GetSource(), cause: joineryv1.Cause_CAUSE_EVENT,
 		trigger: e.GetTrigger(), urgent: e.GetUrgent(), now: now,

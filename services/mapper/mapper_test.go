@@ -62,6 +62,7 @@ func (p *persons) Keys(context.Context, string) ([]string, error) {
 // post is what the mapper published.
 type post struct {
 	commands, outcomes, letters []string
+	wakes                       []time.Time
 	failCommands                int
 }
 
@@ -78,6 +79,11 @@ func (p *post) Command(_ context.Context, c *joineryv1.ProvisioningCommand) erro
 	}
 	p.commands = append(p.commands, strings.TrimSpace(fmt.Sprintf("%s %s r%d %s %s", c.GetTarget(), identity.LaneName(c.GetLane()),
 		c.GetRevision(), strings.ToLower(strings.TrimPrefix(c.GetWish().String(), "WISH_")), strings.Join(earlier, ","))))
+	return nil
+}
+
+func (p *post) Wake(_ context.Context, _ string, at time.Time) error {
+	p.wakes = append(p.wakes, at)
 	return nil
 }
 

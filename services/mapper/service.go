@@ -120,6 +120,7 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		}
 		rec.Revision++
 		now := time.Now().UTC()
+		lookAt(&rec, now)
 		changed, problems := s.Targets().plan(&rec, reason{
 			event: event, cause: joineryv1.Cause_CAUSE_CONFIGURATION, bulk: true, now: now,
 		})
@@ -136,6 +137,9 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 			}
 		}
 		if err := s.issue(ctx, &done, event); err != nil {
+			return false, err
+		}
+		if err := s.arm(ctx, &rec); err != nil {
 			return false, err
 		}
 		return len(changed) > 0, s.complain(ctx, done, &joineryv1.LifecycleEvent{Id: event})

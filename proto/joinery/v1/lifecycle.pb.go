@@ -171,7 +171,14 @@ type LifecycleEvent struct {
 	// Present for group and membership events.
 	Group *GroupFact `protobuf:"bytes,22,opt,name=group,proto3" json:"group,omitempty"`
 	// True when the source asks for the urgent lane whatever the kind.
-	Urgent        bool `protobuf:"varint,23,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	Urgent bool `protobuf:"varint,23,opt,name=urgent,proto3" json:"urgent,omitempty"`
+	// What a rescinded event takes back: the name of a kind ("left"), of which
+	// everything said before no longer holds, or the id of one event; empty means
+	// the hire.
+	Rescinds string `protobuf:"bytes,24,opt,name=rescinds,proto3" json:"rescinds,omitempty"`
+	// Which of several employments of the person is meant, where the source tells
+	// them apart; empty means the person as a whole.
+	Employment    string `protobuf:"bytes,25,opt,name=employment,proto3" json:"employment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +372,20 @@ func (x *LifecycleEvent) GetUrgent() bool {
 		return x.Urgent
 	}
 	return false
+}
+
+func (x *LifecycleEvent) GetRescinds() string {
+	if x != nil {
+		return x.Rescinds
+	}
+	return ""
+}
+
+func (x *LifecycleEvent) GetEmployment() string {
+	if x != nil {
+		return x.Employment
+	}
+	return ""
 }
 
 // Trigger names the actor behind an event, for the audit trail.
@@ -582,7 +603,7 @@ var File_joinery_v1_lifecycle_proto protoreflect.FileDescriptor
 const file_joinery_v1_lifecycle_proto_rawDesc = "" +
 	"\n" +
 	"\x1ajoinery/v1/lifecycle.proto\x12\n" +
-	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x06\n" +
+	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\a\n" +
 	"\x0eLifecycleEvent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12&\n" +
@@ -613,7 +634,11 @@ const file_joinery_v1_lifecycle_proto_rawDesc = "" +
 	"receivedAt\x12'\n" +
 	"\x05grant\x18\x15 \x01(\v2\x11.joinery.v1.GrantR\x05grant\x12+\n" +
 	"\x05group\x18\x16 \x01(\v2\x15.joinery.v1.GroupFactR\x05group\x12\x16\n" +
-	"\x06urgent\x18\x17 \x01(\bR\x06urgent\"r\n" +
+	"\x06urgent\x18\x17 \x01(\bR\x06urgent\x12\x1a\n" +
+	"\brescinds\x18\x18 \x01(\tR\brescinds\x12\x1e\n" +
+	"\n" +
+	"employment\x18\x19 \x01(\tR\n" +
+	"employment\"r\n" +
 	"\aTrigger\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +

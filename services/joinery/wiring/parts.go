@@ -126,6 +126,10 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
 		Key: func(subject string) string { return stream.Token(subject, 3) },
 	})
+	wakes := b.conn.Subscriber(stream.SubscriberOptions{
+		Stream: stream.Schedules, Durable: "mapper-wakes", Concurrency: mapper.Concurrency,
+		Key: func(subject string) string { return stream.Token(subject, 2) },
+	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
 		_, err := s.Recompute(ctx, wishers(folder), "config-"+fingerprint(folder))
 		return err
@@ -135,6 +139,7 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		Run: func(ctx context.Context) error {
 			group := app.NewGroup(ctx)
 			group.Go("events", func(ctx context.Context) error { return s.Run(ctx, lifecycle) })
+			group.Go("wake-ups", func(ctx context.Context) error { return s.RunWakes(ctx, wakes) })
 			// What changed in the configuration while nobody ran is caught up with.
 			group.Go("recompute", func(ctx context.Context) error { return recompute(ctx, b.folder.Load()) })
 			return group.Wait()
