@@ -32,6 +32,8 @@ type Wish struct {
 	Source   string             `json:"source,omitempty"`
 	Since    time.Time          `json:"since"`
 	Trigger  *joineryv1.Trigger `json:"trigger,omitempty"`
+	// Because is why the person has the account, or has it no more.
+	Because Because `json:"because,omitzero"`
 	// Earlier are the wishes this one replaced, oldest first.
 	Earlier []Earlier `json:"earlier,omitempty"`
 }

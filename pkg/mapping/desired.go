@@ -17,14 +17,33 @@ type Person struct {
 	// Attributes hold what sources said: nil, bool, string, float64, []any or
 	// map[string]any. Null is the same as absent.
 	Attributes map[string]any
+	// Granted tells that an approval gives the person an account in the target,
+	// whether or not assign does.
+	Granted bool
+	// Grants name the targets in which approvals give an account, Entitlements what
+	// approvals give in this target.
+	Grants, Entitlements []string
 }
 
 // values is the person as expressions see them. Key, active and state hide
-// attributes of the same names.
+// attributes of the same names; so do grants and entitlements, where there are any.
 func (p Person) values() map[string]any {
 	values := withoutNulls(p.Attributes)
 	values["key"], values["active"], values["state"] = p.Key, p.Active, p.State
+	granted(values, "grants", p.Grants)
+	granted(values, "entitlements", p.Entitlements)
 	return values
+}
+
+// granted is a list that rules can always read.
+func granted(values map[string]any, name string, names []string) {
+	if _, said := values[name]; len(names) > 0 || !said {
+		list := make([]any, len(names))
+		for i, n := range names {
+			list[i] = n
+		}
+		values[name] = list
+	}
 }
 
 // withoutNulls is a copy in which no key has a null, at any depth.
@@ -63,6 +82,8 @@ func pruned(v any) any {
 type Result struct {
 	// Assigned tells whether the person has an account; if not, the rest is empty.
 	Assigned bool
+	// ByGrant tells that they have it by an approval alone: assign says no.
+	ByGrant bool
 	// Resource holds the attributes that Joinery manages.
 	Resource scim.Resource
 	// Rules says what made each attribute: its path and "users[2] identity.email".
@@ -108,13 +129,14 @@ func (m *Mapping) failure(rule, path string, err error) error {
 func (m *Mapping) Desired(p Person) (Result, error) {
 	values := p.values()
 	assigned, err := m.assigned(values)
-	if err != nil || !assigned {
+	if err != nil || !(assigned || p.Granted) {
 		return Result{}, err
 	}
 	r, err := m.account(values)
 	if err != nil {
 		return Result{}, err
 	}
+	r.ByGrant = !assigned
 	if name := r.Resource.UserName(); name == "" {
 		return Result{}, &RuleError{
 			Target: m.target, Rule: "users", Path: "userName",

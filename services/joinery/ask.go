@@ -56,14 +56,14 @@ func writeStory(w io.Writer, s deadletter.Story) {
 		row(w, name, s.Current[name], o.Source, o.At)
 	}
 	fmt.Fprintln(w)
-	row(w, "TARGET", "WANTED", "SINCE", "BECAUSE OF", "SHOWS", "ID THERE", "LAST OUTCOME")
+	row(w, "TARGET", "WANTED", "SINCE", "BECAUSE OF", "WHY", "SHOWS", "ID THERE", "LAST OUTCOME")
 	shown := map[string]identity.Account{}
 	for _, a := range s.Accounts {
 		shown[a.Target] = a
 	}
 	for _, target := range slices.Sorted(maps.Keys(p.Wishes)) {
 		wish, a := p.Wishes[target], shown[target]
-		row(w, target, wish.Wish, wish.Since, wish.Event, a.State, a.RemoteID,
+		row(w, target, wish.Wish, wish.Since, wish.Event, wish.Because.String(), a.State, a.RemoteID,
 			strings.ToLower(strings.TrimPrefix(a.Outcome.Result, "RESULT_"))+" "+a.Outcome.Operation)
 	}
 	fmt.Fprintln(w)

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -357,6 +358,7 @@ func (s *scene) do(verb, args string) {
 func (s *scene) send(id, text string) {
 	s.Helper()
 	head, data, _ := strings.Cut(text, "{")
+	data = moments.ReplaceAllStringFunc(data, func(at string) string { return `"` + s.moment(at[2:len(at)-1]) + `"` })
 	words := strings.Fields(head)
 	e := map[string]any{
 		"specversion": "1.0", "id": id, "source": "/hr", "type": words[0], "time": s.moment("now"), "data": json.RawMessage("{" + data),
@@ -376,6 +378,9 @@ func (s *scene) send(id, text string) {
 	joinery, _ := r["id"].(string)
 	s.events[joinery] = id
 }
+
+// moments are times of the scenario inside data: "@5m".
+var moments = regexp.MustCompile(`"@[0-9hms]+"`)
 
 // moment is a time of the scenario where the text is a duration, and else the text.
 func (s *scene) moment(text string) string {

@@ -18,6 +18,8 @@ import (
 type Target struct {
 	// Desired is the compiled assignment and attribute mapping.
 	Desired func(mapping.Person) (mapping.Result, error)
+	// Rule is the assignment as it is written, for those who ask why.
+	Rule string
 	// Version identifies the mapping, and is recorded with what it made.
 	Version string
 	// Deprovision is what becomes of an account that is no longer due:
@@ -53,18 +55,24 @@ type problem struct {
 // changed. The record's revision must already be the new one. Each target
 // stands alone: a mapping that fails leaves that target's wish as it was.
 func (ts Targets) plan(rec *identity.Record, why reason) (changed []string, problems []problem) {
+	who := standingOf(rec)
 	for _, name := range slices.Sorted(maps.Keys(ts)) {
 		target := ts[name]
 		if !target.includes(name, rec.ID) {
 			continue
 		}
 		old, had := rec.Wishes[name]
-		wish, due, err := target.wish(rec, old, had)
+		wish, due, err := target.wish(name, who, old, had)
 		if err != nil {
 			problems = append(problems, problem{name, err})
 			continue
 		}
-		if !due || (had && old.Same(wish)) {
+		if !due {
+			continue
+		}
+		if had && old.Same(wish) {
+			old.Because = wish.Because
+			rec.Wishes[name] = old
 			continue
 		}
 		if rec.Wishes == nil {
@@ -97,8 +105,8 @@ func (t Target) includes(name, id string) bool {
 //	          to be done
 //	no        present           disabled or absent, by the target's policy
 //	no        disabled, absent  as it was
-func (t Target) wish(rec *identity.Record, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
-	result, err := t.Desired(PersonOf(rec))
+func (t Target) wish(name string, who standing, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
+	result, err := t.Desired(who.in(name))
 	if err != nil {
 		return identity.Wish{}, false, err
 	}
@@ -109,7 +117,7 @@ func (t Target) wish(rec *identity.Record, old identity.Wish, had bool) (w ident
 		}
 		return identity.Wish{
 			Wish: identity.Present, Resource: resource, Rules: result.Rules, Mapping: t.Version,
-			References: opaque(result.References),
+			References: opaque(result.References), Because: who.given(name, t.Rule, result.ByGrant),
 		}, true, nil
 	}
 	if !had || old.Wish != identity.Present {
@@ -117,11 +125,11 @@ func (t Target) wish(rec *identity.Record, old identity.Wish, had bool) (w ident
 	}
 	switch t.Deprovision {
 	case "delete":
-		return identity.Wish{Wish: identity.Absent, Mapping: t.Version}, true, nil
+		return identity.Wish{Wish: identity.Absent, Mapping: t.Version, Because: who.ended(t.Rule)}, true, nil
 	case "none":
 		return identity.Wish{}, false, nil
 	default:
-		return identity.Wish{Wish: identity.Disabled, Mapping: t.Version}, true, nil
+		return identity.Wish{Wish: identity.Disabled, Mapping: t.Version, Because: who.ended(t.Rule)}, true, nil
 	}
 }
 

@@ -151,7 +151,7 @@ func wishers(folder *config.Folder) mapper.Targets {
 	out := mapper.Targets{}
 	for name, t := range folder.Targets {
 		out[name] = mapper.Target{
-			Desired: t.Mapping.Desired, Version: t.Mapping.Version, Deprovision: t.Deprovision.Action,
+			Desired: t.Mapping.Desired, Rule: t.Assign, Version: t.Mapping.Version, Deprovision: t.Deprovision.Action,
 			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate",
 		}
 	}
