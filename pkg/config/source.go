@@ -14,6 +14,10 @@ type Source struct {
 	IdentityKey string     `yaml:"identity_key" need:"rule" expr:"true" doc:"CEL over event: what identifies a person for ever, as in event.data.employee_id."`
 	Kind        string     `yaml:"kind" expr:"true" doc:"CEL over event: what happened (joined, changed, left ...). Without it, the last part of the event's type."`
 	Attributes  string     `yaml:"attributes" expr:"true" doc:"CEL over event: a map of what it says of the person. Without it, event.data."`
+	Effective   string     `yaml:"effective" expr:"true" doc:"CEL over event: from when it holds, a time or a date. Without it, the event's effectivetime, or at once."`
+	TimeZone    string     `yaml:"time_zone" expr:"true" doc:"CEL over event: the IANA name of the zone in which dates are meant. Without it, the event's timezone, or UTC."`
+	Employment  string     `yaml:"employment" expr:"true" doc:"CEL over event: which of several employments of the person is meant. Without it, the event's employment."`
+	Rescinds    string     `yaml:"rescinds" expr:"true" doc:"CEL over event: what a rescinded event takes back, a kind (left) or the id of an event. Without it, the event's rescinds, or the hire."`
 
 	Feeds Feeds `yaml:"feeds" doc:"What whole snapshots (PUT /v1/feeds/{source}) may do."`
 	SCIM  SCIM  `yaml:"scim" doc:"How an identity provider meets it at /scim/v2/{source}."`
@@ -69,6 +73,7 @@ func (s *Source) check(d *decoder) {
 	}
 	s.SCIM.check(d, "scim")
 	spec := mapping.SourceSpec{IdentityKey: s.IdentityKey, Kind: s.Kind, Attributes: s.Attributes}
+	spec.Course = mapping.CourseSpec{Effective: s.Effective, TimeZone: s.TimeZone, Employment: s.Employment, Rescinds: s.Rescinds}
 	rules, problems := mapping.CompileSource(spec)
 	s.Rules = rules
 	d.rules(problems)

@@ -17,7 +17,7 @@
 //	data, data_base64         attributes, cleared  a null member clears, an absent one leaves alone
 //	data.grant                grant                only where access is granted or revoked
 //	data.group                group                only for groups and memberships
-//	effectivetime (extension) effective_at         RFC 3339
+//	effectivetime (extension) effective_at         RFC 3339, or a date: its beginning, or its end where somebody left
 //	sequence                  source_version       a decimal integer
 //	timezone                  time_zone            an IANA name
 //	employment                employment           which of several, where the source tells them apart

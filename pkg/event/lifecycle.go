@@ -28,6 +28,9 @@ type Rules interface {
 	// Attributes is what is said of the person, null for what is cleared; else
 	// the event's data says it.
 	Attributes(event map[string]any) (attributes map[string]any, ok bool, err error)
+	// Course is what rules give in the place of the attributes effectivetime,
+	// timezone, employment and rescinds, by their names.
+	Course(event map[string]any) (map[string]string, error)
 }
 
 // Source is what must be known of a configured source to understand its events.
@@ -71,7 +74,7 @@ func (s Source) interpret(e Event, received time.Time) (*joineryv1.LifecycleEven
 	}
 	for _, step := range []func() *Problem{
 		func() *Problem { return s.key(out, values) },
-		func() *Problem { return extensions(out, e.Extensions) },
+		func() *Problem { return s.extensions(out, e.Extensions, values) },
 		func() *Problem { return particulars(out, data) },
 		func() *Problem { return s.attributes(out, data, values) },
 	} {
@@ -176,22 +179,21 @@ func kinds() []joineryv1.LifecycleKind {
 	return out
 }
 
-func extensions(out *joineryv1.LifecycleEvent, ext map[string]string) *Problem {
+func (s Source) extensions(out *joineryv1.LifecycleEvent, ext map[string]string, values map[string]any) *Problem {
+	ext, problem := s.course(ext, values)
+	if problem != nil {
+		return problem
+	}
 	for _, name := range slices.Sorted(maps.Keys(ext)) {
 		if problem := extension(out, name, ext[name]); problem != nil {
 			return problem
 		}
 	}
-	return nil
+	return effective(out, ext["effectivetime"])
 }
 
 func extension(out *joineryv1.LifecycleEvent, name, value string) *Problem {
 	switch name {
-	case "effectivetime":
-		var t time.Time
-		problem := instant(&t, name, value)
-		out.EffectiveAt = timestamppb.New(t)
-		return problem
 	case "sequence":
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {

@@ -25,6 +25,8 @@ type rules struct {
 	attributes func(event map[string]any) (map[string]any, error)
 }
 
+func (rules) Course(map[string]any) (map[string]string, error) { return nil, nil }
+
 func (r rules) Key(event map[string]any) (string, error) { return r.key(event) }
 
 func (r rules) Kind(event map[string]any) (string, bool, error) {

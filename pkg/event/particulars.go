@@ -20,7 +20,7 @@ import (
 func particulars(out *joineryv1.LifecycleEvent, data map[string]any) (problem *Problem) {
 	switch {
 	case aboutAccess(out.GetKind()):
-		out.Grant, problem = grant(data["grant"])
+		out.Grant, problem = grant(data["grant"], out.GetTimeZone())
 		delete(data, "grant")
 	case aboutGroup(out.GetKind()) || aboutMember(out.GetKind()):
 		out.Group, problem = group(data["group"])
@@ -47,7 +47,8 @@ func aboutMember(kind joineryv1.LifecycleKind) bool {
 		kind == joineryv1.LifecycleKind_LIFECYCLE_KIND_MEMBER_REMOVED
 }
 
-func grant(v any) (*joineryv1.Grant, *Problem) {
+// grant reads a grant; one that expires on a date ends with that day in the zone.
+func grant(v any, zone string) (*joineryv1.Grant, *Problem) {
 	m, problem := record(v, "data.grant", "target", "entitlement", "expires_at")
 	if problem != nil {
 		return nil, problem
@@ -55,7 +56,7 @@ func grant(v any) (*joineryv1.Grant, *Problem) {
 	out := &joineryv1.Grant{Target: m["target"], Entitlement: m["entitlement"]}
 	if expires, ok := m["expires_at"]; ok {
 		var t time.Time
-		if problem := instant(&t, "data.grant.expires_at", expires); problem != nil {
+		if problem := moment(&t, "data.grant.expires_at", expires, zone, true); problem != nil {
 			return nil, problem
 		}
 		out.ExpiresAt = timestamppb.New(t)

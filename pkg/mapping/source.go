@@ -19,11 +19,14 @@ type SourceSpec struct {
 	// Attributes gives a map of what the event says of the person. Empty leaves it
 	// to the event's data.
 	Attributes string
+	// Course gives when, where and of which employment an event is meant.
+	Course CourseSpec
 }
 
 // Source reads events. It is safe for concurrent use.
 type Source struct {
 	key, kind, attributes *expression
+	course                course
 }
 
 // CompileSource checks a SourceSpec. It finds every problem, and gives a Source
@@ -49,6 +52,7 @@ func CompileSource(spec SourceSpec) (*Source, []Problem) {
 		key:        compile("identity_key", spec.IdentityKey, cel.StringType, cel.IntType, cel.UintType, cel.DoubleType),
 		kind:       compile("kind", spec.Kind, cel.StringType),
 		attributes: compile("attributes", spec.Attributes, cel.MapType(cel.StringType, cel.DynType)),
+		course:     compileCourse(spec.Course, compile),
 	}
 	if len(problems) > 0 {
 		return nil, problems

@@ -30,6 +30,10 @@ func (r Rules) Attributes(e map[string]any) (map[string]any, bool, error) {
 	return said, true, nil
 }
 
+// Course is nothing: a token tells of what holds now, and a rule for other events
+// of the source must not stop a revocation.
+func (Rules) Course(map[string]any) (map[string]string, error) { return nil, nil }
+
 func data(e map[string]any) map[string]any {
 	out, _ := e["data"].(map[string]any)
 	return out

@@ -267,6 +267,7 @@ func same(a, b *joineryv1.LifecycleEvent) bool {
 		return &joineryv1.LifecycleEvent{
 			SourceUri: e.GetSourceUri(), Kind: e.GetKind(), Subject: e.GetSubject(), Full: e.GetFull(),
 			Attributes: e.GetAttributes(), Cleared: e.GetCleared(), Grant: e.GetGrant(), Group: e.GetGroup(),
+			Rescinds: e.GetRescinds(), Employment: e.GetEmployment(),
 		}
 	}
 	return proto.Equal(statement(a), statement(b))

@@ -202,6 +202,8 @@ func (byEmployeeID) Key(e map[string]any) (string, error) {
 
 func (byEmployeeID) Kind(map[string]any) (string, bool, error) { return "", false, nil }
 
+func (byEmployeeID) Course(map[string]any) (map[string]string, error) { return nil, nil }
+
 func (byEmployeeID) Attributes(map[string]any) (map[string]any, bool, error) { return nil, false, nil }
 
 func sign(body string) string {

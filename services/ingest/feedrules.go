@@ -49,6 +49,9 @@ func (r rowRules) Attributes(e map[string]any) (map[string]any, bool, error) {
 	return r.Rules.Attributes(rowOf(e))
 }
 
+// Course is nothing: a snapshot says what holds when it was taken.
+func (rowRules) Course(map[string]any) (map[string]string, error) { return nil, nil }
+
 // feeding is the source as its snapshots are read.
 func (s *Source) feeding() *Source {
 	out := *s

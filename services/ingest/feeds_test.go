@@ -474,6 +474,8 @@ func TestTheSourcesRulesReadRows(t *testing.T) {
 // loud makes keys and attributes by rule.
 type loud struct{}
 
+func (loud) Course(map[string]any) (map[string]string, error) { return nil, nil }
+
 func (loud) Key(e map[string]any) (string, error) {
 	data, _ := e["data"].(map[string]any)
 	return "hr-" + fmt.Sprint(data["id"]), nil
