@@ -23,6 +23,10 @@ type Scheduled struct {
 	stamp Stamp
 }
 
+// DuePrefix begins the ids under which what was scheduled acts when it is due: the
+// event that announced it has ended with an outcome of its own.
+const DuePrefix = "due-"
+
 // Expires is the kind of Scheduled that is the end of a grant.
 const Expires = "expires"
 

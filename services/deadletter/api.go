@@ -26,6 +26,8 @@ type API struct {
 	Accountant *Accountant
 	// Topology gives the streams and consumers as applied.
 	Topology func(ctx context.Context) (any, error)
+	// Publish stores what an operator decides about a person as an event.
+	Publish Publisher
 	// EventID gives Joinery's id of a source's event.
 	EventID func(source, id string) string
 	// Token is the bearer token that callers must present; nil asks for none.
@@ -79,6 +81,8 @@ func (a *API) routes() map[string]handler {
 		"GET /api/v1/targets/{target}/runs/{run}": a.showRun,
 		"GET /api/v1/audit":                       a.audit,
 		"GET /api/v1/leavers":                     a.listLeavers,
+		"GET /api/v1/scheduled":                   a.listScheduled,
+		"POST /api/v1/scheduled/{id}/cancel":      a.cancelScheduled,
 		"GET /api/v1/topology":                    a.topology,
 	}
 }

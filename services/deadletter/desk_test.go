@@ -124,6 +124,7 @@ type office struct {
 	states     shelf[target.State]
 	log        log
 	post       *post
+	published  []*joineryv1.LifecycleEvent
 }
 
 const (
@@ -146,6 +147,10 @@ func open(t *testing.T, token string) *office {
 	}}
 	o.desk = deadletter.NewDesk(o.cases, o.identities, o.post, tel)
 	api := &deadletter.API{
+		Publish: func(_ context.Context, e *joineryv1.LifecycleEvent) (bool, error) {
+			o.published = append(o.published, e)
+			return false, nil
+		},
 		Accountant: (&deadletter.Accountant{
 			Journal: &journal{entries: map[string][]stream.Stored{}}, Books: shelf[deadletter.Book]{}, Targets: func() []string { return nil },
 		}).Meter(tel.Metrics),

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/stream"
@@ -31,6 +32,8 @@ type Story struct {
 	Accounts []identity.Account         `json:"accounts"`
 	Outcomes []Ending                   `json:"outcomes"`
 	Cases    []Case                     `json:"cases"`
+	// Scheduled is what will happen by itself, soonest first.
+	Scheduled []identity.Scheduled `json:"scheduled,omitempty"`
 }
 
 // Trace is one event, followed to its outcomes.
@@ -101,6 +104,7 @@ func (l *Library) Story(ctx context.Context, key string) (Story, error) {
 		return Story{}, fmt.Errorf("read an identity: %w", err)
 	}
 	s := Story{Person: rec, Current: rec.Current(), Origins: rec.Provenance(), Accounts: []identity.Account{}, Cases: []Case{}}
+	s.Scheduled = rec.ScheduledAfter(time.Now())
 	if s.Outcomes, err = l.outcomes(ctx, "joinery.outcome.*."+rec.ID+".*"); err != nil {
 		return s, err
 	}
@@ -151,7 +155,11 @@ func (l *Library) Trace(ctx context.Context, id string) (Trace, error) {
 	if err != nil {
 		return t, err
 	}
-	t.follow(endings)
+	later, err := l.outcomes(ctx, "joinery.outcome.*.*."+identity.DuePrefix+id)
+	if err != nil {
+		return t, err
+	}
+	t.follow(append(endings, later...))
 	return t, nil
 }
 

@@ -66,6 +66,13 @@ func writeStory(w io.Writer, s deadletter.Story) {
 		row(w, target, wish.Wish, wish.Since, wish.Event, wish.Because.String(), a.State, a.RemoteID,
 			strings.ToLower(strings.TrimPrefix(a.Outcome.Result, "RESULT_"))+" "+a.Outcome.Operation)
 	}
+	if len(s.Scheduled) > 0 {
+		fmt.Fprintln(w)
+		row(w, "SCHEDULED", "WHAT", "FOR", "EVENT", "SOURCE")
+		for _, a := range s.Scheduled {
+			row(w, a.At, a.Kind, strings.TrimSpace(a.Target+" "+a.Entitlement+" "+a.Employment), a.Event, a.Source)
+		}
+	}
 	fmt.Fprintln(w)
 	row(w, "EVENT", "WHAT", "SOURCE", "WHEN", "EFFECT", "REVISION")
 	for _, f := range p.Events {

@@ -114,7 +114,7 @@ Exit codes: 0 done; 1 failed; 2 wrong command line or configuration;
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{t.identity(), t.trace(), t.targets(), t.deadletter(), t.reconcile(), t.audit(), t.leavers(), t.probe(), t.profiles(), t.topology()} {
+	for _, c := range []*cobra.Command{t.identity(), t.trace(), t.targets(), t.deadletter(), t.reconcile(), t.audit(), t.leavers(), t.scheduled(), t.probe(), t.profiles(), t.topology()} {
 		c.GroupID = "ask"
 		root.AddCommand(c)
 	}

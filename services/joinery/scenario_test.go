@@ -37,7 +37,6 @@ import (
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"github.com/joinery/joinery/services/deadletter"
 	"github.com/joinery/joinery/services/joinery/wiring"
-	"github.com/joinery/joinery/services/mapper"
 	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/proto"
 )
@@ -340,6 +339,12 @@ func (s *scene) do(verb, args string) {
 		s.approve(strings.Fields(args))
 	case "post":
 		s.post(first, rest)
+	case "cancel":
+		for id, name := range s.events {
+			if name == first {
+				s.post("/scheduled/"+id+"/cancel", "")
+			}
+		}
 	case "config":
 		// Puts a section's text in the place of a file.
 		check(s, os.WriteFile(filepath.Join(s.dir, first), []byte(strings.ReplaceAll(rest, `\n`, "\n")), 0o600))
@@ -490,8 +495,8 @@ func (s *scene) outcomes() string {
 			where = "mapper"
 		}
 		event := o.GetEventId()
-		if of, due := strings.CutPrefix(event, mapper.DuePrefix); due && s.events[of] != "" {
-			event = mapper.DuePrefix + s.events[of]
+		if of, due := strings.CutPrefix(event, identity.DuePrefix); due && s.events[of] != "" {
+			event = identity.DuePrefix + s.events[of]
 		} else if name, ok := s.events[event]; ok {
 			event = name
 		} else if i := strings.IndexAny(event, "-"); i > 0 {

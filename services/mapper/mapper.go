@@ -58,6 +58,7 @@ type Service struct {
 	commands   *telemetry.Counter
 	latency    *telemetry.Histogram
 	lateness   *telemetry.Histogram
+	scheduled  *telemetry.Gauge
 }
 
 // New makes a mapper for the targets in force.
@@ -70,7 +71,8 @@ func New(identities Identities, outbox Outbox, targets Targets, tel *telemetry.T
 			"Commands issued, by target, lane and wish.", "target", "lane", "wish"),
 		latency: tel.Metrics.Histogram("joinery_mapper_event_seconds",
 			"Seconds from an event's acceptance to its commands being stored.", nil, "source"),
-		lateness: latenessOf(tel.Metrics),
+		lateness:  latenessOf(tel.Metrics),
+		scheduled: tel.Metrics.Gauge("joinery_mapper_scheduled", "Wake-ups that are to come."),
 	}
 	s.targets.Store(&targets)
 	return s

@@ -157,18 +157,14 @@ func (s *Service) storeWoken(ctx context.Context, id string, due time.Time) (han
 	return handled{}, "", fmt.Errorf("store an identity: %w", stream.ErrConflict)
 }
 
-// DuePrefix begins the ids under which what was scheduled acts: the event that
-// scheduled it has ended with an outcome of its own.
-const DuePrefix = "due-"
-
 // because is why a wake-up acts: the last fact that was due at its moment.
 func because(rec *identity.Record, due, now time.Time) reason {
 	why := reason{
-		event: fmt.Sprintf("%s%d", DuePrefix, due.Unix()), cause: joineryv1.Cause_CAUSE_EVENT, now: now,
+		event: fmt.Sprintf("%s%d", identity.DuePrefix, due.Unix()), cause: joineryv1.Cause_CAUSE_EVENT, now: now,
 	}
 	for _, fact := range rec.ScheduledAfter(due.Add(-time.Second)) {
 		if !fact.At.After(due) {
-			why.event, why.source, why.trigger = DuePrefix+fact.Event, fact.Source, fact.Mandate.Trigger()
+			why.event, why.source, why.trigger = identity.DuePrefix+fact.Event, fact.Source, fact.Mandate.Trigger()
 		}
 	}
 	return why

@@ -140,6 +140,11 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 			group := app.NewGroup(ctx)
 			group.Go("events", func(ctx context.Context) error { return s.Run(ctx, lifecycle) })
 			group.Go("wake-ups", func(ctx context.Context) error { return s.RunWakes(ctx, wakes) })
+			group.Go("scheduled", func(ctx context.Context) error {
+				return s.CountScheduled(ctx, func(ctx context.Context) (uint64, error) {
+					return b.conn.Count(ctx, stream.Schedules, "joinery.schedule.*.*")
+				})
+			})
 			// What changed in the configuration while nobody ran is caught up with.
 			group.Go("recompute", func(ctx context.Context) error { return recompute(ctx, b.folder.Load()) })
 			return group.Wait()
@@ -391,6 +396,7 @@ func console(ctx context.Context, b *Base, desk *deadletter.Desk, cases *stream.
 			Targets: func() []string { return slices.Sorted(maps.Keys(b.folder.Load().Targets)) },
 		},
 		Board:    board,
+		Publish:  b.outbox.Lifecycle,
 		Topology: func(ctx context.Context) (any, error) { return b.conn.Inspect(ctx) },
 	}
 	if token := b.folder.Load().Joinery.Console.Token; token.IsSet() {
