@@ -169,15 +169,15 @@ func Design(targets []string, replicas int) Topology {
 			{
 				// It has no size limit, as buckets have none: the broker does not let a
 				// stream with schedules refuse messages, and dropped schedules would be lost.
-				Name: Schedules, Subjects: []string{"joinery.schedule.*.*", "joinery.wake.*"}, PerSubject: 1, MaxBytes: -1,
+				Name: Schedules, Subjects: []string{"joinery.schedule.*.*", "joinery.due.*.*.*", "joinery.wake.*.*"}, PerSubject: 1, MaxBytes: -1,
 				DedupeWindow: dedupeWindow, DiscardOldest: true, Scheduled: true, Atomic: true,
-				Purpose: "when to look again at which person; one wake-up a moment, the newest a person",
+				Purpose: "who is to be looked at again when, and the wake-ups for it",
 			},
 		},
 		Consumers: []Consumer{
 			{Stream: Intake, Durable: "ingest", Filters: []string{"joinery.intake.>"}, MaxPending: 2000},
 			{Stream: Lifecycle, Durable: "mapper", Filters: []string{"joinery.lifecycle.>"}, MaxPending: 2000},
-			{Stream: Schedules, Durable: "mapper-wakes", Filters: []string{"joinery.wake.*"}, MaxPending: 2000},
+			{Stream: Schedules, Durable: "mapper-wakes", Filters: []string{"joinery.wake.*.*"}, MaxPending: 2000},
 			{Stream: DeadLetters, Durable: "desk", Filters: []string{"joinery.deadletter.>"}, MaxPending: 200},
 			{Stream: Outcomes, Durable: "desk-outcomes", Filters: []string{"joinery.outcome.>"}, MaxPending: 2000},
 		},
@@ -238,7 +238,7 @@ func streamOf(subject string) string {
 		return Outcomes
 	case strings.HasPrefix(subject, "joinery.deadletter."):
 		return DeadLetters
-	case strings.HasPrefix(subject, "joinery.schedule."), strings.HasPrefix(subject, "joinery.wake."):
+	case strings.HasPrefix(subject, "joinery.schedule."), strings.HasPrefix(subject, "joinery.due."), strings.HasPrefix(subject, "joinery.wake."):
 		return Schedules
 	}
 	return ""

@@ -63,7 +63,7 @@ func TestEveryLaneOfEveryTargetHasItsQueue(t *testing.T) {
 	}
 	want := map[string]string{
 		"ingest": "INTAKE joinery.intake.>",
-		"mapper": "LIFECYCLE joinery.lifecycle.>", "mapper-wakes": "SCHEDULES joinery.wake.*", "desk": "DEADLETTER joinery.deadletter.>", "desk-outcomes": "OUTCOMES joinery.outcome.>",
+		"mapper": "LIFECYCLE joinery.lifecycle.>", "mapper-wakes": "SCHEDULES joinery.wake.*.*", "desk": "DEADLETTER joinery.deadletter.>", "desk-outcomes": "OUTCOMES joinery.outcome.>",
 	}
 	for _, target := range []string{"acme", "globex", "initech"} {
 		for _, lane := range []string{"urgent", "normal", "bulk"} {
@@ -353,8 +353,8 @@ func TestTopologyIsReadableByPeopleAndPrograms(t *testing.T) {
 		t.Errorf("JSON is %s", data)
 	}
 	for _, line := range []string{
-		"STREAM      SUBJECTS                             PER SUBJECT  MAX AGE    MAX BYTES    PURPOSE",
-		"COMMANDS    joinery.command.*.*.*                1            -          8589934592   the newest wish for each (target, lane, identity)",
+		"STREAM      SUBJECTS                                                 PER SUBJECT  MAX AGE    MAX BYTES    PURPOSE",
+		"COMMANDS    joinery.command.*.*.*                                    1            -          8589934592   the newest wish for each (target, lane, identity)",
 		"TARGETS     5        paused, quarantined, learned quirks",
 		"dispatcher-acme-urgent  COMMANDS    joinery.command.acme.urgent.*  5000",
 	} {

@@ -34,11 +34,20 @@ func sleeper(t *testing.T, fn func(t *testing.T, b *bubble.Bubble, outbox wire.O
 		go func() {
 			defer close(done)
 			for msg := range messages {
-				_, id, due, err := wire.DecodeWake(msg)
+				_, w, err := wire.DecodeWake(msg)
 				if err != nil {
 					t.Error(err)
 				}
-				all = append(all, woken{id, due, time.Since(due)})
+				ids, done, err := wire.NewDiary(conn).Due(msg.Context(), w)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, id := range ids {
+					all = append(all, woken{id, w.Due, time.Since(w.Due)})
+				}
+				if err := done(msg.Context()); err != nil {
+					t.Error(err)
+				}
 				msg.Ack()
 			}
 		}()
@@ -48,6 +57,11 @@ func sleeper(t *testing.T, fn func(t *testing.T, b *bubble.Bubble, outbox wire.O
 		})
 		must(t, subscriber.Close())
 		<-done
+		left, err := conn.Count(t.Context(), stream.Schedules, ">")
+		must(t, err)
+		if left != 0 {
+			t.Errorf("%d messages are left", left)
+		}
 	})
 }
 

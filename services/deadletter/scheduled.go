@@ -27,8 +27,8 @@ type Appointment struct {
 type Publisher func(ctx context.Context, e *joineryv1.LifecycleEvent) (duplicate bool, err error)
 
 const (
-	// scheduledSubjects are where the broker holds wake-ups that are to come.
-	scheduledSubjects = "joinery.schedule.*.*"
+	// scheduledSubjects are where it is put down who is to be woken.
+	scheduledSubjects = "joinery.due.*.*.*"
 	// defaultScheduled and maxScheduled bound what one listing shows.
 	defaultScheduled = 1000
 	maxScheduled     = 100_000
@@ -48,7 +48,7 @@ func (l *Library) Scheduled(ctx context.Context, now time.Time) ([]Appointment, 
 		if err != nil {
 			return nil, fmt.Errorf("read the schedules: %w", err)
 		}
-		id := stream.Token(stored.Subject, 2)
+		id := stream.Token(stored.Subject, 4)
 		if seen[id] {
 			continue
 		}

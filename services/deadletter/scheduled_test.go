@@ -36,11 +36,11 @@ func expecting(t *testing.T) *office {
 			t.Fatal(err)
 		}
 		o.identities[rec.ID] = rec
-		for _, at := range []string{".1", ".2"} { // one of them is stale
-			o.log["joinery.schedule."+rec.ID+at] = timestamppb.Now()
+		for _, at := range []string{"1", "2"} { // one of them is stale
+			o.log["joinery.due."+at+".0."+rec.ID] = timestamppb.Now()
 		}
 	}
-	o.log["joinery.schedule.nobody.1"] = timestamppb.Now()
+	o.log["joinery.due.1.0.nobody"] = timestamppb.Now()
 	return o
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -56,36 +57,73 @@ func (s *Service) arm(ctx context.Context, rec *identity.Record) error {
 	return nil
 }
 
+// Diary tells who is due when a wake-up comes; done forgets them.
+type Diary interface {
+	Due(ctx context.Context, w wire.WakeUp) (ids []string, done func(context.Context) error, err error)
+}
+
+const (
+	// WakeConcurrency is how many wake-ups are worked on at a time, and atOnce how
+	// many people of each: thousands can be due in one second.
+	WakeConcurrency = 16
+	atOnce          = 64
+)
+
 // RunWakes handles the wake-ups that the subscriber brings until ctx ends, then
 // finishes those in hand.
-func (s *Service) RunWakes(ctx context.Context, wakes message.Subscriber) error {
+func (s *Service) RunWakes(ctx context.Context, wakes message.Subscriber, diary Diary) error {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, telemetry.Watermill(s.log))
 	if err != nil {
 		return fmt.Errorf("make a router: %w", err)
 	}
 	router.AddMiddleware(middleware.Recoverer)
-	router.AddConsumerHandler("mapper-wakes", "wakes", wakes, s.receiveWake)
+	router.AddConsumerHandler("mapper-wakes", "wakes", wakes, func(msg *message.Message) error {
+		return s.receiveWake(msg, diary)
+	})
 	return router.Run(ctx)
 }
 
 // receiveWake settles one wake-up: nil acknowledges it.
-func (s *Service) receiveWake(msg *message.Message) error {
-	ctx, id, due, err := wire.DecodeWake(msg)
+func (s *Service) receiveWake(msg *message.Message, diary Diary) error {
+	ctx, w, err := wire.DecodeWake(msg)
 	if err != nil {
-		// Nobody is the wiser for keeping it: the person's next event plans anew.
+		// Keeping it helps nobody: whoever is due is planned anew at the next start.
 		s.log.ErrorContext(ctx, "wake-up cannot be read", "message", msg.UUID, "error", err)
 		return nil
 	}
-	if early := time.Until(due); early > 0 {
+	if early := time.Until(w.Due); early > 0 {
 		stream.RetryAfter(msg, early)
 		return fmt.Errorf("the broker's clock is %s ahead", early)
 	}
-	if err := s.Wake(ctx, id, due); err != nil {
-		s.log.WarnContext(ctx, "wake-up comes again", "identity", id, "error", err)
+	if err := s.wakeAll(ctx, w, diary); err != nil {
+		s.log.WarnContext(ctx, "wake-up comes again", "due", w.Due, "error", err)
 		stream.RetryAfter(msg, backoff(stream.DeliveryOf(msg).Deliveries))
 		return err
 	}
 	return nil
+}
+
+// wakeAll wakes everybody who is due. One who fails does not keep the others.
+func (s *Service) wakeAll(ctx context.Context, w wire.WakeUp, diary Diary) error {
+	ids, done, err := diary.Due(ctx, w)
+	if err != nil {
+		return err
+	}
+	failures := make([]error, len(ids))
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i, id := range ids {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			failures[i] = s.Wake(ctx, id, w.Due)
+		})
+	}
+	all.Wait()
+	if err := errors.Join(failures...); err != nil {
+		return fmt.Errorf("wake %d people: %w", len(ids), err)
+	}
+	return done(ctx)
 }
 
 // Wake looks at a person again because something was due at the moment given, and

@@ -127,8 +127,7 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		Key: func(subject string) string { return stream.Token(subject, 3) },
 	})
 	wakes := b.conn.Subscriber(stream.SubscriberOptions{
-		Stream: stream.Schedules, Durable: "mapper-wakes", Concurrency: mapper.Concurrency,
-		Key: func(subject string) string { return stream.Token(subject, 2) },
+		Stream: stream.Schedules, Durable: "mapper-wakes", Concurrency: mapper.WakeConcurrency,
 	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
 		_, err := s.Recompute(ctx, wishers(folder), "config-"+fingerprint(folder))
@@ -139,10 +138,10 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		Run: func(ctx context.Context) error {
 			group := app.NewGroup(ctx)
 			group.Go("events", func(ctx context.Context) error { return s.Run(ctx, lifecycle) })
-			group.Go("wake-ups", func(ctx context.Context) error { return s.RunWakes(ctx, wakes) })
+			group.Go("wake-ups", func(ctx context.Context) error { return s.RunWakes(ctx, wakes, wire.NewDiary(b.conn)) })
 			group.Go("scheduled", func(ctx context.Context) error {
 				return s.CountScheduled(ctx, func(ctx context.Context) (uint64, error) {
-					return b.conn.Count(ctx, stream.Schedules, "joinery.schedule.*.*")
+					return b.conn.Count(ctx, stream.Schedules, "joinery.due.*.*.*")
 				})
 			})
 			// What changed in the configuration while nobody ran is caught up with.
