@@ -114,7 +114,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 	secret := Secret{Env: "HR_SECRET"}
 	no := false
 	most := Limit{Max: 50, Percent: 10, Per: time.Hour}
-	limits := Guard{Deprovision: most, Rename: most}
+	limits := Guard{Deprovision: most, Membership: Limit{Max: 50, Percent: 10, Per: time.Hour}, Rename: most}
 	daily := Reconcile{Every: 24 * time.Hour, Mode: "remediate", Unknown: "report"}
 	retry := Retry{Attempts: 12, Backoff: time.Second, BackoffCap: 15 * time.Minute, Throttle: 30 * time.Second, Settle: 5 * time.Second, Timeout: 30 * time.Second}
 	patient := retry

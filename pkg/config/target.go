@@ -118,6 +118,7 @@ type Deprovision struct {
 // Guard is how much may happen before a person must agree.
 type Guard struct {
 	Deprovision Limit `yaml:"deprovision" doc:"Accounts disabled or deleted."`
+	Membership  Limit `yaml:"membership" doc:"Memberships removed of people who keep their account."`
 	Rename      Limit `yaml:"rename" doc:"Accounts whose userName or externalId changes."`
 }
 
@@ -135,10 +136,12 @@ type Rule struct {
 	Ref  string `yaml:"ref" enum:"identity" doc:"identity: the value is the key of another person, whose account in this target is meant."`
 }
 
-// GroupRule makes a group of the target from a group of a source.
+// GroupRule makes a group of the target: from a group of a source, or, with
+// members, of people.
 type GroupRule struct {
-	DisplayName string `yaml:"displayName" need:"rule" expr:"true" doc:"CEL over group: its name here."`
-	When        string `yaml:"when" expr:"true" default:"true" doc:"CEL over group: for which groups."`
+	DisplayName string `yaml:"displayName" need:"rule" expr:"true" doc:"CEL over group, or with members over identity: its name here."`
+	When        string `yaml:"when" expr:"true" default:"true" doc:"CEL over group: for which groups of sources; the first rule that holds makes the group."`
+	Members     string `yaml:"members" expr:"true" doc:"CEL over identity: who is in it."`
 }
 
 // Reconcile is how the target is compared with what should be there.

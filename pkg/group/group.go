@@ -34,9 +34,9 @@ type Manner struct {
 	TitleCase bool
 }
 
-// maxMembers bounds a request where the target names no limit: the smallest of
+// MaxMembers bounds a request where the target names no limit: the smallest of
 // the limits that large vendors document.
-const maxMembers = 100
+const MaxMembers = 100
 
 // Change is what has to become of a membership.
 type Change struct {
@@ -78,7 +78,7 @@ func ids(members []Member) map[string]bool {
 func (m Manner) Bodies(c Change) [][]scim.Operation {
 	size := m.MaxMembers
 	if size <= 0 {
-		size = maxMembers
+		size = MaxMembers
 	}
 	perRemoval := size
 	if !m.ArrayRemove && m.MaxOps > 0 {

@@ -11,6 +11,7 @@ import (
 // The kinds of change that are guarded.
 const (
 	Deprovision = "deprovision" // accounts disabled or deleted
+	Membership  = "membership"  // memberships removed of people who keep their account
 	Rename      = "rename"      // identifiers of accounts changed
 )
 

@@ -12,10 +12,15 @@ const (
 	Adopted Ownership = "adopted"
 )
 
+// Grouped is the Kind of a ledger that is a group's.
+const Grouped = "group"
+
 // Account is the ledger of one (target, identity) pair; the value of bucket
 // ACCOUNTS. Every write is a compare-and-swap, which is what fences workers
 // that were overtaken.
 type Account struct {
+	// Kind is "" for a person's account, and Grouped for a group.
+	Kind     string `json:"kind,omitempty"`
 	Target   string `json:"target"`
 	Identity string `json:"identity"`
 	// RemoteID and Version are the resource's id and ETag in the target.

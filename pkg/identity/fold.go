@@ -57,6 +57,7 @@ func (r *Record) Fold(e *joineryv1.LifecycleEvent) (Effect, error) {
 			return NoChange, err
 		}
 	}
+	r.foldMembership(e, &seen)
 	if p, ok := planOf(e); ok {
 		err := r.plan(p, &seen)
 		return seen.effect(), err

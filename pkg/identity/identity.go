@@ -102,6 +102,8 @@ type Record struct {
 	Fulls map[string]Stamp `json:"fulls,omitempty"`
 	// Plans are attributes that were given ahead of the time from which they hold.
 	Plans []Plan `json:"plans,omitempty"`
+	// Memberships holds, by group, the newest statement on whether the person is in it.
+	Memberships map[string]Membership `json:"memberships,omitempty"`
 	// Wishes holds, by target, what that target should show.
 	Wishes map[string]Wish `json:"wishes,omitempty"`
 	// Events are the newest facts, oldest first, at most MaxEvents.

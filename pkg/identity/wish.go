@@ -34,6 +34,11 @@ type Wish struct {
 	Trigger  *joineryv1.Trigger `json:"trigger,omitempty"`
 	// Because is why the person has the account, or has it no more.
 	Because Because `json:"because,omitzero"`
+	// Groups are the groups that the account should be in, sorted; Made names those
+	// that the target's rules make, and Left are those it was in before.
+	Groups []string          `json:"groups,omitempty"`
+	Made   map[string]string `json:"made,omitempty"`
+	Left   []string          `json:"left,omitempty"`
 	// Earlier are the wishes this one replaced, oldest first.
 	Earlier []Earlier `json:"earlier,omitempty"`
 }
@@ -65,16 +70,34 @@ func (w Wish) Same(o Wish) bool {
 	if w.Wish != o.Wish {
 		return false
 	}
-	return w.Wish != Present || (reflect.DeepEqual(w.Resource, o.Resource) && maps.Equal(w.References, o.References))
+	return w.Wish != Present || (reflect.DeepEqual(w.Resource, o.Resource) && maps.Equal(w.References, o.References) &&
+		slices.Equal(w.Groups, o.Groups))
 }
 
 // Replacing is w with the trail of the wish it takes the place of.
 func (w Wish) Replacing(old Wish) Wish {
+	for _, id := range slices.Concat(old.Left, old.Groups) {
+		if !slices.Contains(w.Groups, id) && !slices.Contains(w.Left, id) {
+			w.Left = append(w.Left, id)
+			if name, ok := old.Made[id]; ok {
+				w.Made = withName(w.Made, id, name)
+			}
+		}
+	}
 	w.Earlier = append(slices.Clone(old.Earlier), Earlier{Revision: old.Revision, Event: old.Event})
 	if extra := len(w.Earlier) - MaxEarlier; extra > 0 {
 		w.Earlier = w.Earlier[extra:]
 	}
 	return w
+}
+
+func withName(made map[string]string, id, name string) map[string]string {
+	made = maps.Clone(made)
+	if made == nil {
+		made = map[string]string{}
+	}
+	made[id] = name
+	return made
 }
 
 // CommandID is the deterministic id of the command for a wish.

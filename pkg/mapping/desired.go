@@ -91,6 +91,8 @@ type Result struct {
 	// References holds, by the path where its id in the target belongs, the key of
 	// another person. They are not in Resource.
 	References map[string]string
+	// Groups are the names of the groups that rules put the person in, sorted.
+	Groups []string
 }
 
 // RuleError is a rule that fails for a person. Its text names the rule and what
@@ -137,6 +139,9 @@ func (m *Mapping) Desired(p Person) (Result, error) {
 		return Result{}, err
 	}
 	r.ByGrant = !assigned
+	if r.Groups, err = m.madeOf(values); err != nil {
+		return Result{}, err
+	}
 	if name := r.Resource.UserName(); name == "" {
 		return Result{}, &RuleError{
 			Target: m.target, Rule: "users", Path: "userName",

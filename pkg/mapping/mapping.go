@@ -58,6 +58,9 @@ type GroupRule struct {
 	// DisplayName and When are expressions over group. An empty When always holds.
 	DisplayName string `json:"display_name"`
 	When        string `json:"when,omitempty"`
+	// Members, where it is set, makes the rule one about people: an expression over
+	// identity that says who is in; DisplayName is one over identity then.
+	Members string `json:"members,omitempty"`
 }
 
 // refIdentity is the one kind of reference.
@@ -100,6 +103,8 @@ type rule struct {
 
 type groupRule struct {
 	name, when *expression
+	// people tells that the expressions are about people.
+	people bool
 }
 
 // Compile checks a Spec. It finds every problem, and gives a Mapping only where
@@ -119,7 +124,7 @@ func Compile(spec Spec) (*Mapping, []Problem) {
 	problems = append(problems, found...)
 	m.users, found = compileUsers(people, spec.Users)
 	problems = append(problems, found...)
-	m.groups, found = compileGroups(spec.Groups)
+	m.groups, found = compileGroups(people, spec.Groups)
 	problems = append(problems, found...)
 	problems = append(problems, checkTests(spec.Tests)...)
 	if len(problems) > 0 {
@@ -164,7 +169,7 @@ func compileUsers(people *language, specs []Rule) (rules []rule, problems []Prob
 	return rules, problems
 }
 
-func compileGroups(specs []GroupRule) (rules []groupRule, problems []Problem) {
+func compileGroups(people *language, specs []GroupRule) (rules []groupRule, problems []Problem) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
@@ -173,16 +178,21 @@ func compileGroups(specs []GroupRule) (rules []groupRule, problems []Problem) {
 		return nil, []Problem{{Field: "groups", Message: err.Error()}}
 	}
 	for i, spec := range specs {
-		field := fmt.Sprintf("groups[%d]", i)
-		name, found := groups.compile(field+".displayName", spec.DisplayName, cel.StringType)
-		problems = append(problems, found...)
-		when := spec.When
-		if when == "" {
-			when = "true"
+		field, words, text, condition := fmt.Sprintf("groups[%d]", i), groups, spec.When, ".when"
+		if spec.Members != "" {
+			words, text, condition = people, spec.Members, ".members"
+			if spec.When != "" && spec.When != "true" {
+				problems = append(problems, Problem{Field: field + ".when", Message: "a group of people by rule has members, and no when"})
+			}
 		}
-		condition, found := groups.compile(field+".when", when, cel.BoolType)
+		if text == "" {
+			text = "true"
+		}
+		name, found := words.compile(field+".displayName", spec.DisplayName, cel.StringType)
 		problems = append(problems, found...)
-		rules = append(rules, groupRule{name: name, when: condition})
+		when, found := words.compile(field+condition, text, cel.BoolType)
+		problems = append(problems, found...)
+		rules = append(rules, groupRule{name: name, when: when, people: spec.Members != ""})
 	}
 	return rules, problems
 }
@@ -194,13 +204,38 @@ type Group struct {
 	Key, Name, Kind string
 }
 
-// GroupNames are the names of the groups that a source's group becomes in the
-// target, without repetition, in the order of the rules.
-func (m *Mapping) GroupNames(g Group) ([]string, error) {
+// GroupName is the name that a source's group has in the target, by the first
+// rule that holds for it; "" where it is no group there.
+func (m *Mapping) GroupName(g Group) (string, error) {
 	values := map[string]any{"key": g.Key, "name": g.Name, "kind": g.Kind}
+	for i, rule := range m.groups {
+		if rule.people {
+			continue
+		}
+		name, err := rule.nameOf("group", values)
+		if err != nil {
+			return "", m.failure(fmt.Sprintf("groups[%d]", i), "displayName", err)
+		}
+		if name != "" {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// HasGroups tells whether groups of sources become groups of the target.
+func (m *Mapping) HasGroups() bool {
+	return slices.ContainsFunc(m.groups, func(r groupRule) bool { return !r.people })
+}
+
+// madeOf are the names of the groups that rules put a person in, sorted.
+func (m *Mapping) madeOf(values map[string]any) ([]string, error) {
 	var names []string
 	for i, rule := range m.groups {
-		name, err := rule.nameOf(values)
+		if !rule.people {
+			continue
+		}
+		name, err := rule.nameOf("identity", values)
 		if err != nil {
 			return nil, m.failure(fmt.Sprintf("groups[%d]", i), "displayName", err)
 		}
@@ -208,15 +243,16 @@ func (m *Mapping) GroupNames(g Group) ([]string, error) {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names)
 	return names, nil
 }
 
-func (r groupRule) nameOf(values map[string]any) (string, error) {
-	wanted, err := r.when.eval("group", values)
+func (r groupRule) nameOf(variable string, values map[string]any) (string, error) {
+	wanted, err := r.when.eval(variable, values)
 	if err != nil || wanted == nil || wanted.Value() != true {
 		return "", err
 	}
-	name, err := r.name.eval("group", values)
+	name, err := r.name.eval(variable, values)
 	if err != nil || name == nil {
 		return "", err
 	}

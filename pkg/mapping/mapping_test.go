@@ -491,16 +491,39 @@ func TestGroupsAreNamedByTheirRules(t *testing.T) {
 			{DisplayName: `"x"`, When: `group.cost_center == "1"`},
 		}
 	}))
-	for kind, want := range map[string][]string{"team": {"eng-web", "web"}, "role": {"web"}} {
-		got, err := m.GroupNames(Group{Key: "1", Name: "web", Kind: kind})
+	for kind, want := range map[string]string{"team": "eng-web", "role": "web"} {
+		got, err := m.GroupName(Group{Key: "1", Name: "web", Kind: kind})
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v %s", kind, err, diff)
 		}
 	}
 	failing := compiled(t, spec(func(s *Spec) { s.Groups = []GroupRule{{DisplayName: "group.name.substring(9)"}} }))
-	_, err := failing.GroupNames(Group{Name: "web"})
+	_, err := failing.GroupName(Group{Name: "web"})
 	if err == nil || err.Error() != "acme groups[0] cannot make displayName: a position lies outside a text" {
 		t.Fatal(err)
+	}
+}
+
+func TestPeopleAreGroupedByRules(t *testing.T) {
+	m := compiled(t, spec(func(s *Spec) {
+		s.Groups = []GroupRule{
+			{DisplayName: `"leads"`, Members: `identity.title == "Lead"`},
+			{DisplayName: `"dept-" + identity.department`, Members: `has(identity.department)`},
+			{DisplayName: `group.name`},
+		}
+	}))
+	for title, want := range map[string][]string{"Lead": {"dept-it", "leads"}, "": {"dept-it"}} {
+		got, err := m.Desired(Person{Key: "1", Active: true, Attributes: map[string]any{"email": "a@b.example", "title": title, "department": "it"}})
+		if diff := cmp.Diff(want, got.Groups); diff != "" || err != nil {
+			t.Errorf("%q: %v %s", title, err, diff)
+		}
+	}
+	if !m.HasGroups() || compiled(t, spec(func(s *Spec) { s.Groups = nil })).HasGroups() {
+		t.Error("whether sources' groups count is not told")
+	}
+	_, problems := Compile(spec(func(s *Spec) { s.Groups = []GroupRule{{DisplayName: `"x"`, When: "group.kind == 1", Members: "true"}} }))
+	if len(problems) != 1 || problems[0].Field != "groups[0].when" {
+		t.Error(problems)
 	}
 }
 

@@ -32,6 +32,8 @@ const (
 	Books      = "BOOKS"
 	Feeds      = "FEEDS"
 	Directory  = "DIRECTORY"
+	Groups     = "GROUPS"
+	Members    = "MEMBERS"
 )
 
 // The lanes of a target, most urgent first.
@@ -189,6 +191,8 @@ func Design(targets []string, replicas int) Topology {
 			{Cases, 5, "cases on the review desk"},
 			{Runs, 1, "reconciliation runs"},
 			{Books, 1, "how far outcomes have been compared, and which are missing"},
+			{Groups, 1, "groups of sources: what was said, and what every target should make of them"},
+			{Members, 1, "who should be in each (target, group), and who was made a member"},
 			{Feeds, 1, "last good snapshot of each source, as keys and hashes"},
 			{Directory, 1, "resources that identity providers keep at the SCIM door, and events of theirs on the way"},
 		},

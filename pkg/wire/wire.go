@@ -23,7 +23,7 @@ const mapperToken = "mapper"
 // LifecycleSubject is unique for each event, which is what makes a repeated
 // event recognisable for as long as the stream keeps it.
 func LifecycleSubject(e *joineryv1.LifecycleEvent) string {
-	return subject("joinery.lifecycle", e.GetSource(), identity.IDOf(e.GetIdentityKey()), e.GetId())
+	return subject("joinery.lifecycle", e.GetSource(), identity.SubjectOf(e), e.GetId())
 }
 
 // CommandSubject is one for each (target, lane, identity): the stream keeps the
@@ -41,7 +41,7 @@ func OutcomeSubject(o *joineryv1.Outcome) string {
 func DeadLetterSubject(d *joineryv1.DeadLetter) string {
 	id := d.GetCommand().GetIdentity()
 	if id == "" {
-		id = identity.IDOf(d.GetEvent().GetIdentityKey())
+		id = identity.SubjectOf(d.GetEvent())
 	}
 	return subject("joinery.deadletter", orMapper(d.GetCommand().GetTarget()), id)
 }

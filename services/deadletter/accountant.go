@@ -46,8 +46,10 @@ type Gap struct {
 	Identity string `json:"identity"`
 	Target   string `json:"target,omitempty"` // "" where the mapper owes the outcome
 	// Revision is the newest that the command can have; 0 where that is not known.
-	Revision uint64    `json:"revision,omitempty"`
-	Since    time.Time `json:"since"`
+	Revision uint64 `json:"revision,omitempty"`
+	// Group tells that the command is about a group: a later one covers it.
+	Group bool      `json:"group,omitempty"`
+	Since time.Time `json:"since"`
 	// Why says what is known of the reason: the target is paused, or quarantined.
 	Why string `json:"why,omitempty"`
 	// Overdue tells that it is older than the objective.
@@ -190,7 +192,7 @@ func (a *Accountant) commands(ctx context.Context, book *Book, before time.Time,
 		}
 		var c joineryv1.ProvisioningCommand
 		if _, err := wire.Decode(stored.Message, &c); err == nil && c.GetEventId() != "" {
-			missing, err := a.missing(ctx, Gap{Event: c.GetEventId(), Identity: c.GetIdentity(), Target: c.GetTarget(), Revision: c.GetRevision(), Since: stored.Time.UTC()})
+			missing, err := a.missing(ctx, Gap{Event: c.GetEventId(), Identity: c.GetIdentity(), Target: c.GetTarget(), Revision: c.GetRevision(), Group: c.GetGroup() != nil, Since: stored.Time.UTC()})
 			if err != nil {
 				return err
 			}
@@ -268,9 +270,10 @@ func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) e
 
 // settle records the end of a command that a newer one took the place of without
 // naming it: a command names the last 32 that it replaces, and more may pile up
-// while a target is away.
+// while a target is away. A command about a group names none: it reads what they
+// all asked for.
 func (a *Accountant) settle(ctx context.Context, g Gap) (bool, error) {
-	if !g.Overdue || g.Target == "" || g.Revision == 0 {
+	if !g.Overdue && !g.Group || g.Target == "" || g.Revision == 0 {
 		return false, nil
 	}
 	account, _, err := a.Accounts.Get(ctx, identity.AccountKey(g.Target, g.Identity))

@@ -19,6 +19,7 @@ import (
 	"github.com/joinery/joinery/pkg/telemetry"
 	"github.com/joinery/joinery/pkg/wire"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Store is a bucket of records under compare-and-swap: rev 0 means not there
@@ -193,6 +194,10 @@ func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) 
 		}
 		return d.outbox.Replay(ctx, letter.GetEvent(), c.Replays)
 	}
+	letter, err := c.letter()
+	if err == nil && letter.GetCommand().GetGroup() != nil {
+		return d.resendGroup(ctx, c, letter.GetCommand(), consent)
+	}
 	rec, _, err := d.identities.Get(ctx, c.Identity)
 	if err != nil {
 		return fmt.Errorf("read the identity of case %s: %w", c.ID, err)
@@ -205,6 +210,15 @@ func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) 
 		return nil // something newer is wished for, which is decided by itself
 	}
 	cmd.Approval = consent
+	cmd.Cause, cmd.Verify, cmd.Repeat = joineryv1.Cause_CAUSE_REPLAY, true, c.Replays
+	cmd.EventId = fmt.Sprintf("case-%s-%d", c.ID, c.Replays)
+	cmd.Id = fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano())
+	return d.outbox.Command(ctx, cmd)
+}
+
+// resendGroup has a group looked at again: who should be in it is read then.
+func (d *Desk) resendGroup(ctx context.Context, c Case, cmd *joineryv1.ProvisioningCommand, consent *joineryv1.Approval) error {
+	cmd.Approval, cmd.IssuedAt = consent, timestamppb.Now()
 	cmd.Cause, cmd.Verify, cmd.Repeat = joineryv1.Cause_CAUSE_REPLAY, true, c.Replays
 	cmd.EventId = fmt.Sprintf("case-%s-%d", c.ID, c.Replays)
 	cmd.Id = fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano())

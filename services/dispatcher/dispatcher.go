@@ -146,6 +146,9 @@ func (t *worker) down() bool {
 	return true
 }
 
+// errGathering: a group's command waits for more of its members.
+var errGathering = errors.New("waits for more changes of the same group")
+
 // maxFresh bounds how often one delivery starts again from a fresh read because
 // the account changed under it.
 const maxFresh = 3
@@ -222,6 +225,11 @@ func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, f
 	p := &pursuit{worker: t, cmd: c, account: account, revision: rev}
 	crash.At(ctx, crash.DispatcherRead)
 	p.scim = checked{counted{t.provider, &p.requests}}
+	if c.GetGroup() != nil && p.account.Outcome.Command != c.GetId() {
+		if rest := t.gathering.rest(c.GetIdentity(), time.Now()); rest > 0 {
+			return fault.Retry(rest, errGathering)
+		}
+	}
 	if p.old() {
 		return p.bygone(ctx)
 	}
@@ -290,6 +298,10 @@ func (p *pursuit) again(ctx context.Context) error {
 // old tells whether the wish was overtaken or is already recorded.
 func (p *pursuit) old() bool {
 	c := p.cmd
+	if c.GetGroup() != nil {
+		// It says only that something changed: what counts is read now.
+		return p.account.Outcome.Command == c.GetId()
+	}
 	if newest := max(p.account.Finished, p.account.Begun); c.GetRevision() < newest || c.GetRevision() != p.account.Finished {
 		return c.GetRevision() < newest
 	}
@@ -327,7 +339,7 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 		o.Reason = fmt.Sprintf("the target kept its own value of %v", p.ignored)
 	}
 	a := &p.account
-	a.Applied = p.cmd.GetRevision()
+	a.Applied = max(a.Applied, p.cmd.GetRevision())
 	a.State = stateOf(p.cmd.GetWish())
 	a.Held, a.Batch = 0, ""
 	if a.State == identity.Present {

@@ -39,6 +39,9 @@ type world struct {
 	conn     *stream.Conn
 	acme     *simulator.Server
 	accounts *stream.Bucket[identity.Account]
+	members  *stream.Bucket[identity.Member]
+	windows  dispatcher.Windows
+	seen     int // requests that were counted
 	states   *stream.Bucket[target.State]
 	outbox   wire.Outbox
 	start    time.Time
@@ -84,6 +87,8 @@ func knowing(t *testing.T, o simulator.Options, k profile.Knobs, fn func(w *worl
 		b.Transport.Handle("acme.example", w.acme)
 		w.accounts, err = stream.OpenBucket[identity.Account](t.Context(), conn, stream.Accounts)
 		must(t, err)
+		w.members, err = stream.OpenBucket[identity.Member](t.Context(), conn, stream.Members)
+		must(t, err)
 		w.states, err = stream.OpenBucket[target.State](t.Context(), conn, stream.Targets)
 		must(t, err)
 		w.run("worker-1")
@@ -110,7 +115,7 @@ func (w *world) run(worker string) {
 	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: transport, Wait: w.waitForTurn, Knobs: w.knobs})
 	must(w, err)
 	s := dispatcher.New(dispatcher.Options{
-		Lanes: w.conn, Accounts: w.accounts, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
+		Lanes: w.conn, Accounts: w.accounts, Members: w.members, Windows: w.windows, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
 		Newest:    wire.NewestCommand(w.conn),
 		Telemetry: tel, Jitter: func(d time.Duration) time.Duration { return d },
 	})
@@ -123,7 +128,7 @@ func (w *world) run(worker string) {
 		}
 	}()
 	acme := dispatcher.Target{
-		Provider: client, Concurrency: 8, Version: "1", Settings: dispatcher.Settings{Match: []string{"externalId", "userName"}, Knobs: w.knobs},
+		Provider: client, Groups: client.Groups(), Concurrency: 8, Version: "1", Settings: dispatcher.Settings{Match: []string{"externalId", "userName"}, Knobs: w.knobs},
 	}
 	if w.more != nil {
 		w.more(&acme)

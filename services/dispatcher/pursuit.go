@@ -47,6 +47,9 @@ type pursuit struct {
 // the caller stores with the outcome.
 func (p *pursuit) run(ctx context.Context) error {
 	p.operation = opNone
+	if p.cmd.GetGroup() != nil {
+		return p.group(ctx)
+	}
 	switch p.cmd.GetWish() {
 	case joineryv1.Wish_WISH_PRESENT:
 		return p.present(ctx)

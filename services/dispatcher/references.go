@@ -79,8 +79,10 @@ func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 		if a == nil {
 			return
 		}
-		t.guards.census.seen(*a)
-		t.vigil.seen(*a)
+		if a.Kind != identity.Grouped {
+			t.guards.census.seen(*a)
+			t.vigil.seen(*a)
+		}
 		for _, id := range refs.seen(*a) {
 			if err := t.resume(ctx, id, a.Identity); err != nil && ctx.Err() == nil {
 				t.log.WarnContext(ctx, "reference not resolved; reconciliation will", "target", t.name, "identity", id, "error", err)

@@ -44,8 +44,10 @@ type WatchedAccounts interface {
 
 // Target is one target as configured.
 type Target struct {
-	Settings    Settings
-	Provider    Provider
+	Settings Settings
+	Provider Provider
+	// Groups are the target's groups; nil leaves groups alone.
+	Groups      Groups
 	Concurrency int
 	// Version changes when anything of the target's configuration does.
 	Version string
@@ -61,6 +63,7 @@ type Target struct {
 type Options struct {
 	Lanes    Lanes
 	Accounts WatchedAccounts
+	Members  Members
 	States   Watched
 	Newest   Newest
 	Windows  Windows
@@ -183,7 +186,7 @@ func (s *Service) worker(name string, t Target) *worker {
 	o := s.options
 	return &worker{
 		vacant: t.Vacant, offPeak: t.OffPeak,
-		name: name, settings: t.Settings.Defaults(), provider: t.Provider, ledger: s.ledger,
+		name: name, settings: t.Settings.Defaults(), provider: t.Provider, groups: t.Groups, members: o.Members, ledger: s.ledger,
 		outbox: o.Outbox, pauser: o.Pauser, states: newStates(o.States, name), breaker: newBreaker(),
 		vigil: newVigil(t.Settings.DeleteAfter), budget: newBudget(), ramp: newRamp(t.Concurrency),
 		guards: &guards{target: name, windows: o.Windows, census: newCensus(), limits: t.Settings.Guard},
@@ -274,6 +277,8 @@ type worker struct {
 	name     string
 	settings Settings
 	provider Provider
+	groups   Groups
+	members  Members
 	ledger   *ledger
 	outbox   Outbox
 	pauser   Pauser
@@ -291,7 +296,9 @@ type worker struct {
 	raise    func(ctx context.Context, kind, subject, summary string)
 	vacant   func(ctx context.Context, lane joineryv1.Lane) error
 	offPeak  rate.OffPeak
-	life     context.Context // ends when the worker is told to stop
+	// gathering holds groups back for a moment.
+	gathering gathering
+	life      context.Context // ends when the worker is told to stop
 }
 
 // check asks the target's control question.

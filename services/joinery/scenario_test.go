@@ -438,7 +438,7 @@ func (s *scene) request(part, method, path, body, contentType string, want int) 
 
 // report is what a scenario is compared with.
 func (s *scene) report() map[string]string {
-	out := map[string]string{"calls": s.calls(), "accounts": s.accounts()}
+	out := map[string]string{"calls": s.calls(), "accounts": s.accounts(), "groups": s.rolls()}
 	maps.Copy(out, s.tail)
 	return out
 }
@@ -473,6 +473,27 @@ func (s *scene) accounts() string {
 			active, _ := u.Active()
 			department, _ := u.Get(scim.EnterpriseSchema + ":department")
 			fmt.Fprintf(&b, "%s %s %s active=%v %v\n", name, u.ExternalID(), u.UserName(), active, department)
+		}
+	}
+	return b.String()
+}
+
+// rolls are the targets' groups in the end, and who is in them.
+func (s *scene) rolls() string {
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(s.targets)) {
+		who := map[string]string{}
+		for _, u := range s.targets[name].Resources(scim.Users) {
+			who[u.ID()] = u.ExternalID()
+		}
+		for _, g := range s.targets[name].Resources(scim.Groups) {
+			fmt.Fprintf(&b, "%s %v:", name, g["displayName"])
+			members, _ := g["members"].([]any)
+			for _, m := range members {
+				id, _ := m.(map[string]any)["value"].(string)
+				fmt.Fprintf(&b, " %s", who[id])
+			}
+			fmt.Fprintln(&b)
 		}
 	}
 	return b.String()

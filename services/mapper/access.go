@@ -14,10 +14,12 @@ type standing struct {
 	state  identity.State
 	since  identity.Statement
 	grants []identity.Statement
+	// groups are the ids of the groups of sources that the person is in.
+	groups []string
 }
 
 func standingOf(rec *identity.Record) standing {
-	s := standing{person: PersonOf(rec), grants: rec.Grants()}
+	s := standing{person: PersonOf(rec), grants: rec.Grants(), groups: rec.Groups()}
 	s.state, s.since = rec.Standing()
 	for _, g := range s.grants {
 		if g.Entitlement == "" {

@@ -50,6 +50,8 @@ const maxConflicts = 10
 // Service is the mapper.
 type Service struct {
 	identities Identities
+	groups     Groups
+	members    Members
 	outbox     Outbox
 	targets    atomic.Pointer[Targets]
 	log        *slog.Logger
@@ -107,6 +109,13 @@ type handled struct {
 
 func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (handled, error) {
 	crash.At(ctx, crash.MapperFetched)
+	if identity.AboutGroup(e.GetKind()) {
+		done, err := s.handleGroup(ctx, e)
+		if err != nil {
+			return done, err
+		}
+		return done, s.conclude(ctx, e, done)
+	}
 	done, err := s.store(ctx, e)
 	if err != nil {
 		return done, err
@@ -121,11 +130,16 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 	if err := s.arm(ctx, &done.record); err != nil {
 		return done, err
 	}
+	return done, s.conclude(ctx, e, done)
+}
+
+// conclude records the one outcome of an event.
+func (s *Service) conclude(ctx context.Context, e *joineryv1.LifecycleEvent, done handled) error {
 	if err := s.outbox.Outcome(ctx, s.outcome(ctx, e, done)); err != nil {
-		return done, fmt.Errorf("record the outcome of an event: %w", err)
+		return fmt.Errorf("record the outcome of an event: %w", err)
 	}
 	crash.At(ctx, crash.MapperCompleted)
-	return done, nil
+	return nil
 }
 
 // store folds the event into the stored person by compare-and-swap.
@@ -192,7 +206,7 @@ func (s *Service) issue(ctx context.Context, done *handled, event string) error 
 		crash.At(ctx, crash.MapperIssued)
 		done.commands = append(done.commands, target)
 	}
-	return nil
+	return s.gather(ctx, &done.record, event)
 }
 
 func (s *Service) send(ctx context.Context, rec *identity.Record, target string) error {

@@ -27,6 +27,9 @@ type Target struct {
 	Deprovision string
 	// Percent of people, stable by identity, that the target is rolled out to.
 	Percent int
+	// GroupName is what a source's group is called in the target, "" where it is none
+	// there; nil where groups of sources are left alone.
+	GroupName func(mapping.Group) (string, error)
 	// Simulated targets get no wishes and so no commands.
 	Simulated bool
 }
@@ -115,10 +118,12 @@ func (t Target) wish(name string, who standing, old identity.Wish, had bool) (w 
 		if err != nil {
 			return identity.Wish{}, false, err
 		}
-		return identity.Wish{
+		w := identity.Wish{
 			Wish: identity.Present, Resource: resource, Rules: result.Rules, Mapping: t.Version,
 			References: opaque(result.References), Because: who.given(name, t.Rule, result.ByGrant),
-		}, true, nil
+		}
+		w.Groups, w.Made = t.memberships(who, result.Groups)
+		return w, true, nil
 	}
 	if !had || old.Wish != identity.Present {
 		return identity.Wish{}, false, nil

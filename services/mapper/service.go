@@ -92,6 +92,9 @@ func poisonIdentity(msg *message.Message) string {
 // how many people were affected. It can be run again after a failure.
 func (s *Service) Recompute(ctx context.Context, targets Targets, event string) (affected int, err error) {
 	s.targets.Store(&targets)
+	if err := s.recomputeGroups(ctx, event); err != nil {
+		return 0, err
+	}
 	keys, err := s.identities.Keys(ctx, "")
 	if err != nil {
 		return 0, fmt.Errorf("list identities: %w", err)

@@ -113,6 +113,9 @@ func (a *attempt) compare(ctx context.Context) error {
 		if err := a.repair(ctx); err != nil {
 			return err
 		}
+		if err := a.repairGroups(ctx); err != nil {
+			return err
+		}
 	}
 	a.verdict(reconcile.Done, "")
 	return nil
@@ -213,7 +216,7 @@ func (a *attempt) linkLate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if account.RemoteID != "" {
+		if account.RemoteID != "" && account.Kind != identity.Grouped {
 			a.index.Link(account.RemoteID)
 		}
 	}
@@ -240,6 +243,33 @@ func (a *attempt) repair(ctx context.Context) error {
 		a.mu.Lock()
 		a.run.Repairs++
 		a.mu.Unlock()
+	}
+	return nil
+}
+
+// repairGroups has the dispatcher read the members of every group of the target
+// and put them right: it knows what was sent, and takes nobody for missing whom
+// it cannot read.
+func (a *attempt) repairGroups(ctx context.Context) error {
+	keys, err := a.service.Accounts.Keys(ctx, a.run.Target)
+	if err != nil {
+		return fmt.Errorf("list accounts: %w", err)
+	}
+	for _, key := range keys {
+		account, err := a.account(ctx, key)
+		if err != nil {
+			return err
+		}
+		if account.Kind != identity.Grouped || account.State != identity.Present {
+			continue
+		}
+		c := account.GroupCommand(time.Now())
+		c.Lane, c.Cause, c.Verify = joineryv1.Lane_LANE_BULK, joineryv1.Cause_CAUSE_DRIFT, true
+		c.EventId = strings.ToLower(a.run.ID)
+		c.Id += ":" + a.run.ID
+		if err := a.service.Outbox.Command(ctx, c); err != nil {
+			return fmt.Errorf("have a group compared: %w", err)
+		}
 	}
 	return nil
 }

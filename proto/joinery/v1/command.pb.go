@@ -244,7 +244,10 @@ type ProvisioningCommand struct {
 	// Numbers the repeats of one wish (replays, drift), 0 for the first.
 	Repeat uint32 `protobuf:"varint,17,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	// A person's consent to what a guard held; only for this revision.
-	Approval      *Approval `protobuf:"bytes,18,opt,name=approval,proto3" json:"approval,omitempty"`
+	Approval *Approval `protobuf:"bytes,18,opt,name=approval,proto3" json:"approval,omitempty"`
+	// Present where the command is about a group; identity is then the group's id,
+	// and resource is empty. Who should be in it is in bucket MEMBERS.
+	Group         *GroupWish `protobuf:"bytes,19,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -405,6 +408,68 @@ func (x *ProvisioningCommand) GetApproval() *Approval {
 	return nil
 }
 
+func (x *ProvisioningCommand) GetGroup() *GroupWish {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// GroupWish is what a target should make of a group.
+type GroupWish struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the target.
+	DisplayName string `protobuf:"bytes,1,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Its key in its source; empty for a group that the target's rules make.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupWish) Reset() {
+	*x = GroupWish{}
+	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupWish) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupWish) ProtoMessage() {}
+
+func (x *GroupWish) ProtoReflect() protoreflect.Message {
+	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupWish.ProtoReflect.Descriptor instead.
+func (*GroupWish) Descriptor() ([]byte, []int) {
+	return file_joinery_v1_command_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GroupWish) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *GroupWish) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type Approval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who approved, and the batch it was part of.
@@ -418,7 +483,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	mi := &file_joinery_v1_command_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +495,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_joinery_v1_command_proto_msgTypes[1]
+	mi := &file_joinery_v1_command_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +508,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_joinery_v1_command_proto_rawDescGZIP(), []int{1}
+	return file_joinery_v1_command_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Approval) GetBy() string {
@@ -478,7 +543,7 @@ type EarlierCommand struct {
 
 func (x *EarlierCommand) Reset() {
 	*x = EarlierCommand{}
-	mi := &file_joinery_v1_command_proto_msgTypes[2]
+	mi := &file_joinery_v1_command_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +555,7 @@ func (x *EarlierCommand) String() string {
 func (*EarlierCommand) ProtoMessage() {}
 
 func (x *EarlierCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_joinery_v1_command_proto_msgTypes[2]
+	mi := &file_joinery_v1_command_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +568,7 @@ func (x *EarlierCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EarlierCommand.ProtoReflect.Descriptor instead.
 func (*EarlierCommand) Descriptor() ([]byte, []int) {
-	return file_joinery_v1_command_proto_rawDescGZIP(), []int{2}
+	return file_joinery_v1_command_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EarlierCommand) GetRevision() uint64 {
@@ -525,7 +590,7 @@ var File_joinery_v1_command_proto protoreflect.FileDescriptor
 const file_joinery_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18joinery/v1/command.proto\x12\n" +
-	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xde\x06\n" +
+	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\x8b\a\n" +
 	"\x13ProvisioningCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -547,14 +612,18 @@ const file_joinery_v1_command_proto_rawDesc = "" +
 	"references\x18\x10 \x03(\v2/.joinery.v1.ProvisioningCommand.ReferencesEntryR\n" +
 	"references\x12\x16\n" +
 	"\x06repeat\x18\x11 \x01(\rR\x06repeat\x120\n" +
-	"\bapproval\x18\x12 \x01(\v2\x14.joinery.v1.ApprovalR\bapproval\x1a8\n" +
+	"\bapproval\x18\x12 \x01(\v2\x14.joinery.v1.ApprovalR\bapproval\x12+\n" +
+	"\x05group\x18\x13 \x01(\v2\x15.joinery.v1.GroupWishR\x05group\x1a8\n" +
 	"\n" +
 	"RulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a=\n" +
 	"\x0fReferencesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"k\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
+	"\tGroupWish\x12!\n" +
+	"\fdisplay_name\x18\x01 \x01(\tR\vdisplayName\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"k\n" +
 	"\bApproval\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\tR\x05batch\x129\n" +
@@ -594,37 +663,39 @@ func file_joinery_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_joinery_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_joinery_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_joinery_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_joinery_v1_command_proto_goTypes = []any{
 	(Wish)(0),                     // 0: joinery.v1.Wish
 	(Lane)(0),                     // 1: joinery.v1.Lane
 	(Cause)(0),                    // 2: joinery.v1.Cause
 	(*ProvisioningCommand)(nil),   // 3: joinery.v1.ProvisioningCommand
-	(*Approval)(nil),              // 4: joinery.v1.Approval
-	(*EarlierCommand)(nil),        // 5: joinery.v1.EarlierCommand
-	nil,                           // 6: joinery.v1.ProvisioningCommand.RulesEntry
-	nil,                           // 7: joinery.v1.ProvisioningCommand.ReferencesEntry
-	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
-	(*Trigger)(nil),               // 9: joinery.v1.Trigger
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*GroupWish)(nil),             // 4: joinery.v1.GroupWish
+	(*Approval)(nil),              // 5: joinery.v1.Approval
+	(*EarlierCommand)(nil),        // 6: joinery.v1.EarlierCommand
+	nil,                           // 7: joinery.v1.ProvisioningCommand.RulesEntry
+	nil,                           // 8: joinery.v1.ProvisioningCommand.ReferencesEntry
+	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
+	(*Trigger)(nil),               // 10: joinery.v1.Trigger
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_joinery_v1_command_proto_depIdxs = []int32{
 	1,  // 0: joinery.v1.ProvisioningCommand.lane:type_name -> joinery.v1.Lane
 	0,  // 1: joinery.v1.ProvisioningCommand.wish:type_name -> joinery.v1.Wish
-	8,  // 2: joinery.v1.ProvisioningCommand.resource:type_name -> google.protobuf.Struct
-	6,  // 3: joinery.v1.ProvisioningCommand.rules:type_name -> joinery.v1.ProvisioningCommand.RulesEntry
+	9,  // 2: joinery.v1.ProvisioningCommand.resource:type_name -> google.protobuf.Struct
+	7,  // 3: joinery.v1.ProvisioningCommand.rules:type_name -> joinery.v1.ProvisioningCommand.RulesEntry
 	2,  // 4: joinery.v1.ProvisioningCommand.cause:type_name -> joinery.v1.Cause
-	9,  // 5: joinery.v1.ProvisioningCommand.trigger:type_name -> joinery.v1.Trigger
-	10, // 6: joinery.v1.ProvisioningCommand.issued_at:type_name -> google.protobuf.Timestamp
-	5,  // 7: joinery.v1.ProvisioningCommand.earlier:type_name -> joinery.v1.EarlierCommand
-	7,  // 8: joinery.v1.ProvisioningCommand.references:type_name -> joinery.v1.ProvisioningCommand.ReferencesEntry
-	4,  // 9: joinery.v1.ProvisioningCommand.approval:type_name -> joinery.v1.Approval
-	10, // 10: joinery.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 5: joinery.v1.ProvisioningCommand.trigger:type_name -> joinery.v1.Trigger
+	11, // 6: joinery.v1.ProvisioningCommand.issued_at:type_name -> google.protobuf.Timestamp
+	6,  // 7: joinery.v1.ProvisioningCommand.earlier:type_name -> joinery.v1.EarlierCommand
+	8,  // 8: joinery.v1.ProvisioningCommand.references:type_name -> joinery.v1.ProvisioningCommand.ReferencesEntry
+	5,  // 9: joinery.v1.ProvisioningCommand.approval:type_name -> joinery.v1.Approval
+	4,  // 10: joinery.v1.ProvisioningCommand.group:type_name -> joinery.v1.GroupWish
+	11, // 11: joinery.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_joinery_v1_command_proto_init() }
@@ -639,7 +710,7 @@ func file_joinery_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_joinery_v1_command_proto_rawDesc), len(file_joinery_v1_command_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/joinery/joinery/pkg/event"
 	"github.com/joinery/joinery/pkg/guard"
 	"github.com/joinery/joinery/pkg/identity"
+	"github.com/joinery/joinery/pkg/mapping"
 	"github.com/joinery/joinery/pkg/rate"
 	"github.com/joinery/joinery/pkg/reconcile"
 	"github.com/joinery/joinery/pkg/redisrate"
@@ -121,7 +122,15 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := mapper.New(identities, b.outbox, wishers(b.folder.Load()), b.telemetry)
+	groups, err := stream.OpenBucket[identity.Group](ctx, b.conn, stream.Groups)
+	if err != nil {
+		return nil, err
+	}
+	members, err := stream.OpenBucket[identity.Member](ctx, b.conn, stream.Members)
+	if err != nil {
+		return nil, err
+	}
+	s := mapper.New(identities, b.outbox, wishers(b.folder.Load()), b.telemetry).WithGroups(groups, members)
 	lifecycle := b.conn.Subscriber(stream.SubscriberOptions{
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
 		Key: func(subject string) string { return stream.Token(subject, 3) },
@@ -156,10 +165,18 @@ func wishers(folder *config.Folder) mapper.Targets {
 	for name, t := range folder.Targets {
 		out[name] = mapper.Target{
 			Desired: t.Mapping.Desired, Rule: t.Assign, Version: t.Mapping.Version, Deprovision: t.Deprovision.Action,
-			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate",
+			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate", GroupName: groupName(t.Mapping),
 		}
 	}
 	return out
+}
+
+// groupName is the naming of sources' groups, where a target has rules for them.
+func groupName(m *mapping.Mapping) func(mapping.Group) (string, error) {
+	if !m.HasGroups() {
+		return nil
+	}
+	return m.GroupName
 }
 
 // fingerprint names a configuration in subjects.
@@ -181,12 +198,16 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	members, err := stream.OpenBucket[identity.Member](ctx, b.conn, stream.Members)
+	if err != nil {
+		return nil, err
+	}
 	windows, err := stream.OpenBucket[guard.Window](ctx, b.conn, stream.Guards)
 	if err != nil {
 		return nil, err
 	}
 	s := dispatcher.New(dispatcher.Options{
-		Lanes: b.conn, Accounts: accounts, States: states, Windows: windows, Outbox: b.outbox, Pauser: b.limiter,
+		Lanes: b.conn, Accounts: accounts, Members: members, States: states, Windows: windows, Outbox: b.outbox, Pauser: b.limiter,
 		Newest: wire.NewestCommand(b.conn), Raise: b.bell.Raise,
 		Worker: b.options.Worker, Telemetry: b.telemetry, Jitter: b.options.Jitter,
 	})
@@ -202,7 +223,7 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 				return fmt.Errorf("target %s: %w", name, err)
 			}
 			targets[name] = dispatcher.Target{
-				Provider: client, Concurrency: t.Concurrency, Version: t.Version, Stopped: t.Mode != "live",
+				Provider: client, Groups: client.Groups(), Concurrency: t.Concurrency, Version: t.Version, Stopped: t.Mode != "live",
 				OffPeak: t.OffPeak.Hours,
 				Vacant: func(ctx context.Context, lane joineryv1.Lane) error {
 					return b.limiter.Vacant(ctx, name, laneOf(lane))
@@ -211,7 +232,7 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 					Match: t.Match, Adopt: t.Adopt, Attempts: t.Retry.Attempts, Backoff: t.Retry.Backoff,
 					BackoffCap: t.Retry.BackoffCap, Settle: max(t.Retry.Settle, t.Knobs.Visibility), Throttle: t.Retry.Throttle,
 					Knobs: t.Knobs, DeleteAfter: t.Deprovision.DeleteAfter, Protected: t.Protected, Guard: map[string]guard.Limit{
-						guard.Deprovision: guard.Limit(t.Guard.Deprovision), guard.Rename: guard.Limit(t.Guard.Rename),
+						guard.Deprovision: guard.Limit(t.Guard.Deprovision), guard.Rename: guard.Limit(t.Guard.Rename), guard.Membership: guard.Limit(t.Guard.Membership),
 					},
 				},
 			}
