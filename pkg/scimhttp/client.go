@@ -38,6 +38,8 @@ type Options struct {
 	Auth Authenticator
 	// Transport replaces the safe one (tests).
 	Transport http.RoundTripper
+	// TLS is how we and the target know each other; nil is the usual.
+	TLS *TLS
 	// AllowPrivate lets the endpoint be at a private or loopback address.
 	AllowPrivate bool
 	// Concurrency bounds idle connections that are kept. Default 8.
@@ -120,13 +122,15 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// credential is the Authorization header that was sent.
+	credential string
 }
 
 // do sends a request, once more after refreshing a credential that was refused.
 func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	a, err := c.send(ctx, r)
 	if a.status == http.StatusUnauthorized {
-		if refresher, ok := c.options.Auth.(Refresher); ok && refresher.Refresh(ctx) == nil {
+		if refresher, ok := c.options.Auth.(Refresher); ok && refresher.Refresh(ctx, a.credential) == nil {
 			a, err = c.send(ctx, r)
 		}
 	}
@@ -173,7 +177,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 		limit = maxBody
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	a := answer{status: res.StatusCode, header: res.Header, body: body}
+	a := answer{status: res.StatusCode, header: res.Header, body: body, credential: req.Header.Get("Authorization")}
 	if err != nil {
 		return a, lost(r.method, true, fmt.Errorf("read the answer: %w", plainCause(err)))
 	}
@@ -186,8 +190,12 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 // tracesWrites tells whether the transport reports what it wrote. One that does
 // not is believed to have written.
 func (c *Client) tracesWrites() bool {
-	_, ok := c.options.Transport.(*http.Transport)
-	return ok
+	switch c.options.Transport.(type) {
+	case *http.Transport, *rotating:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
@@ -218,7 +226,7 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	telemetry.InjectHTTP(ctx, req.Header)
 	if c.options.Auth != nil {
 		if err := c.options.Auth.Authorize(ctx, req); err != nil {
-			return nil, fault.Mark(fault.TargetDown, fmt.Errorf("authorize a request: %w", err))
+			return nil, unauthorized(err)
 		}
 	}
 	return req, nil
