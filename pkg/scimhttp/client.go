@@ -78,6 +78,7 @@ type Client struct {
 	base    string
 	options Options
 	http    *http.Client
+	lessons Lessons
 }
 
 // New makes a client.
@@ -99,7 +100,7 @@ func New(o Options) (*Client, error) {
 	if o.Transport == nil {
 		o.Transport = safeTransport(o)
 	}
-	return &Client{base: strings.TrimRight(o.Endpoint, "/"), options: o, http: &http.Client{
+	return &Client{base: strings.TrimRight(o.Endpoint, "/"), options: o, lessons: &memory{}, http: &http.Client{
 		Transport: o.Transport, Timeout: o.Timeout,
 		// Nothing is ever sent to where a target points: not the token, not the person.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -115,6 +116,16 @@ type request struct {
 	etag   string
 	body   any
 	limit  int64
+	// safe: a POST that changes nothing, and may be repeated.
+	safe bool
+}
+
+// risk is the method by which a failure is judged.
+func (r request) risk() string {
+	if r.safe {
+		return http.MethodGet
+	}
+	return r.method
 }
 
 // answer is what came back, bounded and read to the end.
@@ -169,7 +180,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, lost(r.method, sent.Load() || !c.tracesWrites(), plainCause(err))
+		return answer{}, lost(r.risk(), sent.Load() || !c.tracesWrites(), plainCause(err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	limit := r.limit
@@ -179,12 +190,12 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	a := answer{status: res.StatusCode, header: res.Header, body: body, credential: req.Header.Get("Authorization")}
 	if err != nil {
-		return a, lost(r.method, true, fmt.Errorf("read the answer: %w", plainCause(err)))
+		return a, lost(r.risk(), true, fmt.Errorf("read the answer: %w", plainCause(err)))
 	}
 	if int64(len(body)) > limit {
-		return a, lost(r.method, true, fmt.Errorf("the answer is larger than %d bytes", limit))
+		return a, lost(r.risk(), true, fmt.Errorf("the answer is larger than %d bytes", limit))
 	}
-	return a, classify(r.method, a)
+	return a, classify(r.risk(), a)
 }
 
 // tracesWrites tells whether the transport reports what it wrote. One that does
