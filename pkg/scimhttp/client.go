@@ -79,6 +79,8 @@ type Client struct {
 	options Options
 	http    *http.Client
 	lessons Lessons
+	// said is what Discover read last.
+	said atomic.Pointer[scim.ServiceProviderConfig]
 }
 
 // New makes a client.
@@ -357,6 +359,9 @@ func (c *Client) Discover(ctx context.Context) (scim.ServiceProviderConfig, erro
 		return scim.ServiceProviderConfig{}, err
 	}
 	config, err := scim.ParseServiceProviderConfig(a.body)
+	if err == nil {
+		c.said.Store(&config)
+	}
 	return config, fault.Mark(fault.Transient, err)
 }
 
