@@ -60,7 +60,7 @@ type Knobs struct {
 	DeleteFinal    bool   `knob:"delete.irreversible" doc:"DELETE destroys what cannot be brought back. The target must say so: deprovision.irreversible: true."`
 	DeleteMissing  bool   `knob:"delete.unsupported" doc:"There is no DELETE of users."`
 	Reactivate     string `knob:"reactivate.by" enum:"active create" doc:"create: a user that left comes back by a POST."`
-	CreateInactive string `knob:"create.inactive" enum:"supported refuse" doc:"refuse: a user cannot be made inactive."`
+	CreateInactive string `knob:"create.inactive" enum:"supported refuse" doc:"refuse: a new user must say active: true; one that is wished inactive is set so by the next request."`
 
 	// Groups.
 	Groups         string `knob:"group.supported" enum:"yes no" doc:"no: there are no groups."`

@@ -306,3 +306,42 @@ func TestABulkRequestIsNeverLargerThanTheTargetSays(t *testing.T) {
 		t.Errorf("the largest request has %d bytes", largest)
 	}
 }
+
+// A target that advertises bulk and keeps to it badly: with the knob all is made,
+// without it not.
+func TestTheBulkKnobsBothWays(t *testing.T) {
+	for name, row := range map[string]struct {
+		knobs profile.Knobs
+		most  int // operations that the target takes, whatever it says; more are a 400
+	}{
+		"bulk":         {profile.Knobs{Bulk: "no"}, 0},
+		"bulk.max_ops": {profile.Knobs{BulkMaxOps: 4}, 4},
+	} {
+		failures := func(k profile.Knobs) (n int) {
+			h := &heard{}
+			c := inBulk(t, h, simulator.Options{Bulk: 100}, k)
+			next := h.sim
+			h.sim = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				data, _ := io.ReadAll(r.Body)
+				if doc, err := scim.Parse(data); err == nil && r.URL.Path == "/Bulk" && len(doc["Operations"].([]any)) > row.most {
+					w.WriteHeader(http.StatusBadRequest)
+					return
+				}
+				r.Body = io.NopCloser(strings.NewReader(string(data)))
+				next.ServeHTTP(w, r)
+			})
+			for _, d := range c.Bulk(t.Context(), crew(10), false) {
+				if d.Err != nil {
+					n++
+				}
+			}
+			return n
+		}
+		if n := failures(row.knobs); n != 0 {
+			t.Errorf("%s: %d failures with the knob", name, n)
+		}
+		if n := failures(profile.Knobs{}); n == 0 {
+			t.Errorf("%s: the knob makes no difference", name)
+		}
+	}
+}
