@@ -25,12 +25,13 @@ import (
 
 // The kinds of alerts.
 const (
-	Quarantined = "target.quarantined" // a target refuses us; its commands wait
-	Released    = "target.released"    // it takes them again
-	Held        = "guard.held"         // a guard holds a batch for a person
-	Overdue     = "outcome.overdue"    // something accepted has no outcome in time
-	Unconfirmed = "leaver.unconfirmed" // a target does not show that somebody left
-	Limiter     = "limiter.down"       // replicas cannot agree on rates
+	Quarantined = "target.quarantined"  // a target refuses us; its commands wait
+	Released    = "target.released"     // it takes them again
+	Held        = "guard.held"          // a guard holds a batch for a person
+	Overdue     = "outcome.overdue"     // something accepted has no outcome in time
+	Unconfirmed = "leaver.unconfirmed"  // a target does not show that somebody left
+	Limiter     = "limiter.down"        // replicas cannot agree on rates
+	Expiring    = "credential.expiring" // a target's credential ends within 30 days, or has ended
 )
 
 // Alert is one thing that a person should know.

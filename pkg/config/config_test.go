@@ -179,7 +179,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 		"globex": {
 			Name: "globex", Profile: "scim2", Endpoint: "http://localhost:9000", AllowPrivate: true,
 			Auth: TargetAuth{OAuth2: &OAuth2{
-				TokenURL: "https://login.globex.example/token", ClientID: "joinery", ClientSecret: secret, Scopes: []string{"scim.write"},
+				TokenURL: "https://login.globex.example/token", ClientID: "joinery", ClientSecret: &secret, Scopes: []string{"scim.write"},
 			}},
 			Rate: []Rate{{10, time.Second}}, Concurrency: 8, OffPeak: OffPeak{Zone: "UTC"}, Mode: "live", Rollout: Rollout{100}, Assign: "true",
 			Match: []string{"externalId", "userName"}, Adopt: "exact",
@@ -361,7 +361,7 @@ func TestProblemIsShownAtItsPlaceInAnExpression(t *testing.T) {
 
 func TestDefaultsAreValid(t *testing.T) {
 	d := &decoder{places: map[string]*node{}}
-	for _, into := range []any{&Joinery{}, &Source{}, &Target{}, &HMAC{}, &Basic{}, &OAuth2{}, &Header{}, &Rate{}, &Rule{}, &GroupRule{}, &Test{}, &Webhook{}} {
+	for _, into := range []any{&Joinery{}, &Source{}, &Target{}, &HMAC{}, &Basic{}, &OAuth2{}, &PrivateKeyJWT{}, &MTLS{}, &Header{}, &Rate{}, &Rule{}, &GroupRule{}, &Test{}, &Webhook{}} {
 		d.read(&node{kind: table}, into)
 	}
 	for _, p := range d.problems {

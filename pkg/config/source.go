@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/joinery/joinery/pkg/mapping"
@@ -79,12 +80,16 @@ func (s *Source) check(d *decoder) {
 	d.rules(problems)
 }
 
-// one reports a struct of which not exactly one field is set.
-func (d *decoder) one(path string, choice any) {
+// one reports a struct of which not exactly one field is set. Those beside the
+// choice do not count.
+func (d *decoder) one(path string, choice any, beside ...string) {
 	var keys, set []string
 	v := reflect.ValueOf(choice)
 	for f := range fields(v.Type()) {
 		key := f.Tag.Get("yaml")
+		if slices.Contains(beside, key) {
+			continue
+		}
 		keys = append(keys, key)
 		if d.given(join(path, key)) {
 			set = append(set, key)
@@ -92,7 +97,8 @@ func (d *decoder) one(path string, choice any) {
 	}
 	switch {
 	case len(set) == 1:
-	case len(set) == 0 && len(d.at(path).entries) > 0: // reported as unknown keys
+	case len(set) == 0 && slices.ContainsFunc(d.at(path).entries, func(e entry) bool { return !slices.Contains(beside, e.key) }):
+		// reported as unknown keys
 	case len(set) == 0:
 		d.wrong(path, "%s is empty: one of %s is needed", path, strings.Join(keys, ", "))
 	default:

@@ -43,29 +43,6 @@ type Target struct {
 	Version string
 }
 
-// TargetAuth is how Joinery proves who it is to a target. One of them is set.
-type TargetAuth struct {
-	Bearer *Secret      `yaml:"bearer" doc:"A bearer token."`
-	Basic  *Basic       `yaml:"basic" doc:"A user name and a password."`
-	Header *Header      `yaml:"header" doc:"A header of the target's own."`
-	OAuth2 *OAuth2      `yaml:"oauth2_client_credentials" doc:"A token fetched with the OAuth 2.0 client credentials grant."`
-	MTLS   *Unsupported `yaml:"mtls" doc:"Not supported yet."`
-}
-
-// Header is a header with a secret in it.
-type Header struct {
-	Name  string `yaml:"name" need:"true" doc:"The header's name."`
-	Value Secret `yaml:"value" need:"true" doc:"The header's value."`
-}
-
-// OAuth2 is the client credentials grant (RFC 6749 section 4.4).
-type OAuth2 struct {
-	TokenURL     string   `yaml:"token_url" need:"true" doc:"Where tokens are fetched."`
-	ClientID     string   `yaml:"client_id" need:"true" doc:"The client's id."`
-	ClientSecret Secret   `yaml:"client_secret" need:"true" doc:"The client's secret."`
-	Scopes       []string `yaml:"scopes" max:"32" doc:"The scopes to ask for."`
-}
-
 // Rate is a limit that a target sets.
 type Rate struct {
 	Requests int           `yaml:"requests" need:"true" min:"1" max:"1000000" doc:"How many requests."`
@@ -190,18 +167,6 @@ func (t *Target) check(d *decoder) {
 	compiled, problems := mapping.Compile(t.spec())
 	t.Mapping = compiled
 	d.rules(problems)
-}
-
-func (t *Target) checkAuth(d *decoder) {
-	if d.given("auth") {
-		d.one("auth", t.Auth)
-	}
-	if t.Auth.Header != nil {
-		d.header("auth.header.name", t.Auth.Header.Name)
-	}
-	if t.Auth.OAuth2 != nil {
-		d.webAddress("auth.oauth2_client_credentials.token_url", t.Auth.OAuth2.TokenURL)
-	}
 }
 
 // checkRate fills in the default, and reports two limits for one window.

@@ -20,6 +20,7 @@ type Knobs struct {
 	GroupFilters  []string      `knob:"filter.group_attrs" doc:"The attributes by which groups can be searched with eq. Empty: all."`
 	FilterRefused []string      `knob:"filter.refused" doc:"Attributes by which a search does not work, although it should."`
 	FilterOther   string        `knob:"filter.unsupported" enum:"refuse empty everything" doc:"What a search by another attribute gives: an error, nobody, or everybody."`
+	SearchBy      string        `knob:"search.by" enum:"get post" doc:"post: look-ups with personal values go by POST /.search, which keeps them out of URLs."`
 	Visibility    time.Duration `knob:"filter.visible_after" doc:"How long a new resource may stay invisible to searches."`
 	PageStyle     string        `knob:"page.style" enum:"index cursor none" doc:"How lists are paged. none: everything comes at once."`
 	PageMax       int           `knob:"page.max_count" doc:"The most resources in a page. 0: not known; 100 are asked for."`
@@ -59,7 +60,7 @@ type Knobs struct {
 	DeleteFinal    bool   `knob:"delete.irreversible" doc:"DELETE destroys what cannot be brought back. The target must say so: deprovision.irreversible: true."`
 	DeleteMissing  bool   `knob:"delete.unsupported" doc:"There is no DELETE of users."`
 	Reactivate     string `knob:"reactivate.by" enum:"active create" doc:"create: a user that left comes back by a POST."`
-	CreateInactive string `knob:"create.inactive" enum:"supported refuse" doc:"refuse: a user cannot be made inactive."`
+	CreateInactive string `knob:"create.inactive" enum:"supported refuse" doc:"refuse: a new user must say active: true; one that is wished inactive is set so by the next request."`
 
 	// Groups.
 	Groups         string `knob:"group.supported" enum:"yes no" doc:"no: there are no groups."`

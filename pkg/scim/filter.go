@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Filter is a filter of RFC 7644 section 3.4.2.2.
@@ -260,6 +261,9 @@ const (
 func ParseFilter(s string) (Filter, error) {
 	if len(s) > maxFilter {
 		return nil, invalid(InvalidFilter, "the filter is too long")
+	}
+	if !utf8.ValidString(s) { // what is not text would be another value when it is written again
+		return nil, invalid(InvalidFilter, "the filter is not UTF-8")
 	}
 	p := &parser{rest: s}
 	f, err := p.or(0)

@@ -24,7 +24,7 @@ func ParsePath(s string) (Path, error) {
 	rest := s
 	if strings.HasPrefix(strings.ToLower(s), "urn:") {
 		p.URN, rest = splitURN(s)
-		if rest == "" {
+		if rest == "" && p.URN == s {
 			return Path{Attr: p.URN}, nil
 		}
 	}

@@ -111,7 +111,7 @@ func (r *reader) object(depth int) (any, error) {
 			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
 		name, _ := token.(string)
-		folded := strings.ToLower(name)
+		folded := foldName(name)
 		if seen[folded] {
 			return nil, fmt.Errorf("%w: a name appears twice in one object", ErrMalformed)
 		}

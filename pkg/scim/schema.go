@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Attribute is one attribute of a schema (RFC 7643 section 7).
@@ -115,12 +116,51 @@ func GroupAttributes() Schema {
 	}}
 }
 
+// library is what is known of attributes. It is made once, and only read: a
+// lookup stands behind every path of every operation.
+type library struct {
+	users, groups []Schema
+	// common are the attributes of every resource; ofUsers and ofGroups hold them
+	// and those of the core schema.
+	common, ofUsers, ofGroups []Attribute
+	// pools are searched in order; exact is what they hold by exact name.
+	pools [][]Attribute
+	exact map[[2]string]Attribute
+}
+
+var attributes = sync.OnceValue(func() library {
+	user, enterprise, group := UserAttributes(), EnterpriseAttributes(), GroupAttributes()
+	l := library{
+		users: []Schema{user, enterprise}, groups: []Schema{group}, common: common(),
+		ofUsers: append(common(), user.Attributes...), ofGroups: append(common(), group.Attributes...),
+		exact: map[[2]string]Attribute{},
+	}
+	l.pools = [][]Attribute{l.common, user.Attributes, enterprise.Attributes, group.Attributes}
+	for _, pool := range slices.Backward(l.pools) { // the first pool wins
+		for _, a := range pool {
+			l.exact[[2]string{a.Name, ""}] = a
+			for _, sub := range a.Sub {
+				l.exact[[2]string{a.Name, sub.Name}] = sub
+			}
+		}
+	}
+	return l
+})
+
 // schemas are the schemas of a kind, the core one first.
 func (k Kind) schemas() []Schema {
 	if k == Groups {
-		return []Schema{GroupAttributes()}
+		return attributes().groups
 	}
-	return []Schema{UserAttributes(), EnterpriseAttributes()}
+	return attributes().users
+}
+
+// core are the attributes of a kind without its extensions.
+func (k Kind) core() []Attribute {
+	if k == Groups {
+		return attributes().ofGroups
+	}
+	return attributes().ofUsers
 }
 
 // IsAttribute tells whether a path names an attribute of the core or enterprise
@@ -134,10 +174,14 @@ func IsAttribute(path string) bool {
 	return ok
 }
 
-// Lookup finds the schema of what a path names, in any schema known.
+// Lookup finds the schema of what a path names, in any schema known. Its
+// sub-attributes are shared: they must not be changed.
 func Lookup(p Path) (Attribute, bool) {
-	pools := [][]Attribute{common(), UserAttributes().Attributes, EnterpriseAttributes().Attributes, GroupAttributes().Attributes}
-	for _, pool := range pools {
+	l := attributes()
+	if a, ok := l.exact[[2]string{p.Attr, p.Sub}]; ok {
+		return a, true
+	}
+	for _, pool := range l.pools {
 		a, ok := find(pool, p.Attr)
 		if !ok {
 			continue
@@ -188,7 +232,7 @@ func Validate(k Kind, r Resource) []Problem {
 	if !declared(k.Schema()) {
 		out = append(out, Problem{"schemas", "does not name " + k.Schema()})
 	}
-	core := append(common(), k.schemas()[0].Attributes...)
+	core := k.core()
 	for name, v := range r {
 		if ext, ok := extension(k, name); ok {
 			m, isMap := v.(map[string]any)

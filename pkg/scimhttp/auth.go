@@ -2,15 +2,12 @@ package scimhttp
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strings"
-	"sync"
-	"time"
+
+	"github.com/joinery/joinery/pkg/fault"
 )
 
 // Secret reads a secret where it is kept, so that a changed one is picked up.
@@ -22,9 +19,10 @@ type Authenticator interface {
 }
 
 // Refresher is an Authenticator that can get a new credential when one is
-// refused.
+// refused: the value of the Authorization header that the target did not take.
+// Where there is a newer one already, it gets none.
 type Refresher interface {
-	Refresh(ctx context.Context) error
+	Refresh(ctx context.Context, refused string) error
 }
 
 // Bearer sends a bearer token.
@@ -74,82 +72,16 @@ func (b Basic) Authorize(_ context.Context, req *http.Request) error {
 	return nil
 }
 
-// ClientCredentials gets tokens by the OAuth 2.0 client credentials grant (RFC
-// 6749 section 4.4). A token is kept until shortly before it expires, and one
-// request gets it for all.
-type ClientCredentials struct {
-	TokenURL     string
-	ClientID     string
-	ClientSecret Secret
-	Scopes       []string
-	// Transport reaches the token endpoint; it must be as safe as the target's.
-	Transport http.RoundTripper
+// errAway: the token endpoint could not be asked, which says nothing of the
+// credential.
+var errAway = errors.New("the token endpoint is away")
 
-	mu      sync.Mutex
-	token   string
-	expires time.Time
-}
-
-// refreshEarly is how long before its end a token is replaced.
-const refreshEarly = time.Minute
-
-// Authorize implements Authenticator.
-func (c *ClientCredentials) Authorize(ctx context.Context, req *http.Request) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.token == "" || time.Now().After(c.expires) {
-		if err := c.fetch(ctx); err != nil {
-			return err
-		}
+// unauthorized marks a request that got no credential: the target is down, but
+// where only the token endpoint is away, the request is tried again.
+func unauthorized(err error) error {
+	err = fmt.Errorf("authorize a request: %w", err)
+	if errors.Is(err, errAway) {
+		return fault.Retry(fault.Pause(err), err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
-	return nil
-}
-
-// Refresh implements Refresher.
-func (c *ClientCredentials) Refresh(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.fetch(ctx)
-}
-
-func (c *ClientCredentials) fetch(ctx context.Context) error {
-	secret, err := c.ClientSecret()
-	if err != nil {
-		return fmt.Errorf("read the client secret: %w", err)
-	}
-	form := url.Values{"grant_type": {"client_credentials"}}
-	if len(c.Scopes) > 0 {
-		form.Set("scope", strings.Join(c.Scopes, " "))
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.TokenURL, strings.NewReader(form.Encode()))
-	if err != nil {
-		return errors.New("the token URL is no URL")
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(secret))
-	res, err := c.Transport.RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("ask for a token: %w", plainCause(err))
-	}
-	defer func() { _ = res.Body.Close() }()
-	var granted struct {
-		AccessToken string  `json:"access_token"`
-		ExpiresIn   float64 `json:"expires_in"`
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the token endpoint answered %d", res.StatusCode)
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&granted); err != nil || granted.AccessToken == "" {
-		return errors.New("the token endpoint gave no token")
-	}
-	life := time.Duration(granted.ExpiresIn) * time.Second
-	if life <= 0 {
-		life = 5 * time.Minute
-	}
-	c.token, c.expires = granted.AccessToken, time.Now().Add(max(life-refreshEarly, life/2))
-	return nil
+	return fault.Mark(fault.TargetDown, err)
 }

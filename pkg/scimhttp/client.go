@@ -38,6 +38,8 @@ type Options struct {
 	Auth Authenticator
 	// Transport replaces the safe one (tests).
 	Transport http.RoundTripper
+	// TLS is how we and the target know each other; nil is the usual.
+	TLS *TLS
 	// AllowPrivate lets the endpoint be at a private or loopback address.
 	AllowPrivate bool
 	// Concurrency bounds idle connections that are kept. Default 8.
@@ -76,6 +78,9 @@ type Client struct {
 	base    string
 	options Options
 	http    *http.Client
+	lessons Lessons
+	// said is what Discover read last.
+	said atomic.Pointer[scim.ServiceProviderConfig]
 }
 
 // New makes a client.
@@ -97,7 +102,7 @@ func New(o Options) (*Client, error) {
 	if o.Transport == nil {
 		o.Transport = safeTransport(o)
 	}
-	return &Client{base: strings.TrimRight(o.Endpoint, "/"), options: o, http: &http.Client{
+	return &Client{base: strings.TrimRight(o.Endpoint, "/"), options: o, lessons: &memory{}, http: &http.Client{
 		Transport: o.Transport, Timeout: o.Timeout,
 		// Nothing is ever sent to where a target points: not the token, not the person.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -113,6 +118,16 @@ type request struct {
 	etag   string
 	body   any
 	limit  int64
+	// safe: a POST that changes nothing, and may be repeated.
+	safe bool
+}
+
+// risk is the method by which a failure is judged.
+func (r request) risk() string {
+	if r.safe {
+		return http.MethodGet
+	}
+	return r.method
 }
 
 // answer is what came back, bounded and read to the end.
@@ -120,13 +135,15 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// credential is the Authorization header that was sent.
+	credential string
 }
 
 // do sends a request, once more after refreshing a credential that was refused.
 func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	a, err := c.send(ctx, r)
 	if a.status == http.StatusUnauthorized {
-		if refresher, ok := c.options.Auth.(Refresher); ok && refresher.Refresh(ctx) == nil {
+		if refresher, ok := c.options.Auth.(Refresher); ok && refresher.Refresh(ctx, a.credential) == nil {
 			a, err = c.send(ctx, r)
 		}
 	}
@@ -165,7 +182,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, lost(r.method, sent.Load() || !c.tracesWrites(), plainCause(err))
+		return answer{}, lost(r.risk(), sent.Load() || !c.tracesWrites(), plainCause(err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	limit := r.limit
@@ -173,21 +190,25 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 		limit = maxBody
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	a := answer{status: res.StatusCode, header: res.Header, body: body}
+	a := answer{status: res.StatusCode, header: res.Header, body: body, credential: req.Header.Get("Authorization")}
 	if err != nil {
-		return a, lost(r.method, true, fmt.Errorf("read the answer: %w", plainCause(err)))
+		return a, lost(r.risk(), true, fmt.Errorf("read the answer: %w", plainCause(err)))
 	}
 	if int64(len(body)) > limit {
-		return a, lost(r.method, true, fmt.Errorf("the answer is larger than %d bytes", limit))
+		return a, lost(r.risk(), true, fmt.Errorf("the answer is larger than %d bytes", limit))
 	}
-	return a, classify(r.method, a)
+	return a, classify(r.risk(), a)
 }
 
 // tracesWrites tells whether the transport reports what it wrote. One that does
 // not is believed to have written.
 func (c *Client) tracesWrites() bool {
-	_, ok := c.options.Transport.(*http.Transport)
-	return ok
+	switch c.options.Transport.(type) {
+	case *http.Transport, *rotating:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
@@ -218,7 +239,7 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	telemetry.InjectHTTP(ctx, req.Header)
 	if c.options.Auth != nil {
 		if err := c.options.Auth.Authorize(ctx, req); err != nil {
-			return nil, fault.Mark(fault.TargetDown, fmt.Errorf("authorize a request: %w", err))
+			return nil, unauthorized(err)
 		}
 	}
 	return req, nil
@@ -338,6 +359,9 @@ func (c *Client) Discover(ctx context.Context) (scim.ServiceProviderConfig, erro
 		return scim.ServiceProviderConfig{}, err
 	}
 	config, err := scim.ParseServiceProviderConfig(a.body)
+	if err == nil {
+		c.said.Store(&config)
+	}
 	return config, fault.Mark(fault.Transient, err)
 }
 

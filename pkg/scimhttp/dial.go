@@ -68,4 +68,9 @@ func NewTransport(allowPrivate bool, concurrency int) *http.Transport {
 	}
 }
 
-func safeTransport(o Options) *http.Transport { return NewTransport(o.AllowPrivate, o.Concurrency) }
+func safeTransport(o Options) http.RoundTripper {
+	if o.TLS != nil {
+		return NewTLSTransport(o.AllowPrivate, o.Concurrency, *o.TLS)
+	}
+	return NewTransport(o.AllowPrivate, o.Concurrency)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/group"
@@ -91,14 +92,45 @@ func (g Groups) Of(ctx context.Context, user string) ([]string, error) {
 // Change adds and removes members, in as few requests as the target allows. It
 // stops at the first that fails; done is how many of the requests went through.
 // Repeating the whole change does no harm.
+//
+// Where the target has bulk requests, those of several travel in one.
 func (g Groups) Change(ctx context.Context, id string, c group.Change) (done int, err error) {
-	for _, body := range g.manner().Bodies(c) {
+	bodies := g.manner().Bodies(c)
+	if most, _ := g.client.bulkLimits(); most > 1 && len(bodies) > 1 {
+		return g.together(ctx, id, bodies)
+	}
+	for _, body := range bodies {
 		if _, err := g.client.Patch(ctx, scim.Groups, id, "", body); err != nil {
 			return done, fmt.Errorf("change members: %w", err)
 		}
 		done++
 	}
 	return done, nil
+}
+
+// together changes members by bulk requests. They may be in any order: no member
+// is added and removed by one change.
+func (g Groups) together(ctx context.Context, id string, bodies [][]scim.Operation) (done int, err error) {
+	path, err := resourcePath(scim.Groups, id)
+	if err != nil {
+		return 0, err
+	}
+	var ops []scim.BulkCall
+	for i, body := range bodies {
+		ops = append(ops, scim.BulkCall{
+			Method: http.MethodPatch, ID: strconv.Itoa(i), Path: path,
+			Data: map[string]any{"schemas": []string{scim.PatchSchema}, "Operations": body},
+		})
+	}
+	for _, d := range g.client.Bulk(ctx, ops, true) {
+		switch {
+		case d.Err == nil:
+			done++
+		case err == nil:
+			err = fmt.Errorf("change members: %w", d.Err)
+		}
+	}
+	return done, err
 }
 
 // Rename gives a group another displayName.

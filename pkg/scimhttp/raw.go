@@ -89,7 +89,7 @@ func (c *Client) rawRequest(ctx context.Context, r Raw) (*http.Request, error) {
 	}
 	if !r.Anonymous && c.options.Auth != nil {
 		if err := c.options.Auth.Authorize(ctx, req); err != nil {
-			return nil, fault.Mark(fault.TargetDown, fmt.Errorf("authorize a request: %w", err))
+			return nil, unauthorized(err)
 		}
 	}
 	return req, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -30,9 +29,7 @@ func (c *Client) Find(ctx context.Context, kind scim.Kind, attr, value string) (
 		asked = cmp.Or(c.options.Knobs.UserNameAs, attr)
 	}
 	query.Set("filter", scim.Eq(asked, value).String())
-	a, err := c.do(ctx, request{
-		method: http.MethodGet, kind: kind, path: "/" + string(kind), limit: maxList, query: query,
-	})
+	a, err := c.query(ctx, kind, query)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +136,7 @@ type listing struct {
 }
 
 func (l *listing) next(ctx context.Context) ([]scim.Resource, error) {
-	a, err := l.client.do(ctx, request{method: http.MethodGet, kind: l.kind, path: "/" + string(l.kind), query: l.query(), limit: maxList})
+	a, err := l.client.query(ctx, l.kind, l.query())
 	if err != nil && l.reached() && fault.Is(err, fault.Permanent) {
 		l.done = true // some refuse to go beyond the end
 		return nil, nil

@@ -25,6 +25,7 @@ func FromKnobs(k profile.Knobs) Behaviour {
 	b.PatchForm, b.OpTitle, b.PatchOps = k.PatchForm, k.OpCase == "title", k.PatchOps
 	b.NoValuePaths, b.BoolStrings, b.PatchAlone = k.ValuePaths == "unsupported", k.BoolStrings, k.Alone
 	b.NoDisable, b.NoDelete = k.DisableBy == "delete", k.DeleteMissing
+	b.NoSearch = k.SearchBy == "get"
 	b.NoGroups, b.NoGroupCreate = k.Groups == "no", k.GroupCreate == "unsupported"
 	b.NoGroupRename, b.NoGroupDelete = k.GroupRename == "unsupported", k.GroupDelete == "unsupported"
 	b.EmptyGroups, b.MembersAdd = k.GroupMembers == "ignored", k.MembersForm

@@ -33,6 +33,8 @@ type Vendor struct {
 	UserFilters  []string `json:"user_filters,omitempty"`
 	GroupFilters []string `json:"group_filters,omitempty"`
 	FilterNever  []string `json:"filter_never,omitempty"`
+	// NoSearch has no POST /.search.
+	NoSearch bool `json:"no_search,omitempty"`
 	// UserNameAs is the attribute that filters call the user name.
 	UserNameAs string `json:"user_name_as,omitempty"`
 
@@ -109,6 +111,8 @@ func (v Vendor) absent(a ask, kind, id string) *reply {
 	case v.NoDiscovery && slices.Contains([]string{"ServiceProviderConfig", "Schemas", "ResourceTypes"}, kind),
 		v.DiscoveryPath != "" && kind == "ServiceProviderConfig", v.NoGroups && groups:
 		status, why = http.StatusNotFound, "there is no such endpoint"
+	case v.NoSearch && a.method == http.MethodPost && (kind == ".search" || id == ".search"):
+		status, why = http.StatusNotImplemented, "there is no .search"
 	case v.NoExcluded && a.query.Get("excludedAttributes") != "":
 		status, why = http.StatusBadRequest, "excludedAttributes is not supported"
 	case a.method == http.MethodPut && users && v.ActiveOnly,

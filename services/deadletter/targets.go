@@ -18,6 +18,9 @@ type Board struct {
 	// Profiles gives a target's profile and what its file says differently, by
 	// knob. May be nil.
 	Profiles func(target string) (profile string, quirks map[string]string)
+	// Credentials gives the ends of a target's credentials, the first one first.
+	// May be nil.
+	Credentials func(target string) []Credential
 	// Waiting counts the commands of a target that are still to be done.
 	Waiting func(ctx context.Context, target string) (uint64, error)
 	// Cases counts open cases.
@@ -37,6 +40,27 @@ type TargetView struct {
 	// Quirks are what the target's file says differently from its profile, by
 	// knob; State.Quirks are what the target taught.
 	Quirks map[string]string `json:"quirks,omitempty"`
+	// Credentials are those of which it is known when they end.
+	Credentials []Credential `json:"credentials,omitempty"`
+}
+
+// Credential is what a target is shown, and when it ends. It holds nothing of it.
+type Credential struct {
+	Credential string    `json:"credential"`
+	Expires    time.Time `json:"expires"`
+}
+
+// Ends says when something ends or ended, in days.
+func Ends(at, now time.Time) string {
+	day, left := at.UTC().Format(time.DateOnly), at.Sub(now)
+	switch days := int(left.Abs() / (24 * time.Hour)); {
+	case left <= 0:
+		return fmt.Sprintf("ended on %s (%d days ago)", day, days)
+	case days == 0:
+		return fmt.Sprintf("ends on %s (within a day)", day)
+	default:
+		return fmt.Sprintf("ends on %s (in %d days)", day, days)
+	}
 }
 
 // Show gives one target.
@@ -59,6 +83,9 @@ func (b *Board) Show(ctx context.Context, name string) (TargetView, error) {
 	v := TargetView{Target: name, Mode: mode, State: state}
 	if b.Profiles != nil {
 		v.Profile, v.Quirks = b.Profiles(name)
+	}
+	if b.Credentials != nil {
+		v.Credentials = b.Credentials(name)
 	}
 	v.Open, v.Reason = state.Open()
 	if mode != "live" {

@@ -108,11 +108,11 @@ func fitting(k profile.Knobs, desired scim.Resource) scim.Resource {
 
 // newcomer is what may be sent of it when the account is made; the rest follows.
 func newcomer(k profile.Knobs, desired scim.Resource) scim.Resource {
-	forbidden := k.CreateForbids
-	if active, said := desired.Active(); k.CreateInactive == "refuse" && said && !active {
-		forbidden = append(slices.Clone(forbidden), "active")
+	out := desired.Without(k.CreateForbids)
+	if k.CreateInactive == "refuse" {
+		out["active"] = true // what says nothing is inactive there
 	}
-	return desired.Without(forbidden)
+	return out
 }
 
 // feasible divides operations into those that the target can carry out on an
@@ -120,7 +120,7 @@ func newcomer(k profile.Knobs, desired scim.Resource) scim.Resource {
 func feasible(k profile.Knobs, ops []scim.Operation) (can []scim.Operation, cannot []string) {
 	for _, op := range ops {
 		active := strings.EqualFold(op.Path, "active")
-		if about(k.Immutable, op.Path) || k.Update == "active-only" && !active || active && k.CreateInactive == "refuse" && op.Value == false {
+		if about(k.Immutable, op.Path) || k.Update == "active-only" && !active {
 			cannot = append(cannot, op.Path)
 			continue
 		}

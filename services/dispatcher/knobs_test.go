@@ -26,12 +26,18 @@ type bent struct {
 	refuses func(method string, body scim.Resource) bool
 	// rewrites changes what the target understands of a request, or nil.
 	rewrites func(method string, body scim.Resource)
+	// leaks tells a URL that the target refuses with 403, or nil.
+	leaks func(query string) bool
 }
 
 func (b bent) front(w *world) {
 	w.rude(func(r *http.Request, next http.Handler, out http.ResponseWriter) {
 		data, _ := io.ReadAll(r.Body)
 		body, _ := scim.Parse(data)
+		if b.leaks != nil && b.leaks(r.URL.RawQuery) {
+			refuse(out, 403, "sensitive")
+			return
+		}
 		if b.refuses != nil && b.refuses(r.Method, body) {
 			refuse(out, 400, "invalidValue")
 			return
@@ -193,6 +199,9 @@ func TestEveryKnobBothWays(t *testing.T) {
 		}}, profile.Knobs{CreateForbids: []string{"emails"}}, 13},
 		"filter.user_attrs": {
 			bent{behaviour: simulator.Behaviour{FilterAttributes: []string{"userName"}}}, profile.Knobs{UserFilters: []string{"userName"}}, 7,
+		},
+		"search.by": {
+			bent{leaks: func(query string) bool { return strings.Contains(query, "filter=") }}, profile.Knobs{SearchBy: "post"}, 8,
 		},
 		"filter.refused": {
 			bent{behaviour: simulator.Behaviour{FilterAttributes: []string{"userName"}}}, profile.Knobs{FilterRefused: []string{"externalId"}}, 7,

@@ -15,6 +15,7 @@ import (
 	"github.com/joinery/joinery/pkg/fault"
 	"github.com/joinery/joinery/pkg/identity"
 	"github.com/joinery/joinery/pkg/rate"
+	"github.com/joinery/joinery/pkg/scimhttp"
 	"github.com/joinery/joinery/pkg/stream"
 	"github.com/joinery/joinery/pkg/target"
 	"github.com/joinery/joinery/pkg/telemetry"
@@ -172,6 +173,9 @@ func (s *Service) start(ctx context.Context, name string, t Target) *bulkhead {
 	ctx, cancel := context.WithCancel(ctx)
 	w := s.worker(name, t)
 	w.life = ctx
+	if pupil, ok := t.Provider.(interface{ Remember(l scimhttp.Lessons) }); ok {
+		pupil.Remember(lessons{w})
+	}
 	b := &bulkhead{version: t.Version, worker: w, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(b.done)

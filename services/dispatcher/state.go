@@ -136,6 +136,17 @@ func (t *worker) learn(ctx context.Context, quirk, value, evidence string) {
 	t.log.InfoContext(ctx, "target taught a quirk", "target", t.name, "quirk", quirk, "value", value, "evidence", evidence, "stored", err == nil)
 }
 
+// lessons is where a target's client keeps what the target teaches it.
+type lessons struct{ *worker }
+
+// Knows implements scimhttp.Lessons.
+func (l lessons) Knows(knob, value string) bool { return l.knows(knob, value) }
+
+// Learn implements scimhttp.Lessons.
+func (l lessons) Learn(ctx context.Context, knob, value, evidence string) {
+	l.learn(ctx, knob, value, evidence)
+}
+
 // knows tells whether the target taught this before.
 func (t *worker) knows(quirk, value string) bool {
 	state, _ := t.states.current()

@@ -258,6 +258,7 @@ func writeTargets(w io.Writer, views ...deadletter.TargetView) {
 func writeTarget(w io.Writer, v deadletter.TargetView) {
 	writeTargets(w, v)
 	writeProfile(w, v)
+	writeCredentials(w, v, time.Now())
 	if len(v.State.Quirks) == 0 {
 		return
 	}

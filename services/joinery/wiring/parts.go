@@ -240,7 +240,13 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 		s.Configure(targets)
 		return nil
 	}
-	return &Part{Name: "dispatcher", Run: s.Run, Configure: configure}, configure(ctx, b.folder.Load())
+	run := func(ctx context.Context) error {
+		group := app.NewGroup(ctx)
+		group.Go("lanes", s.Run)
+		group.Go("credentials", b.watchCredentials)
+		return group.Wait()
+	}
+	return &Part{Name: "dispatcher", Run: run, Configure: configure}, configure(ctx, b.folder.Load())
 }
 
 func laneOf(l joineryv1.Lane) rate.Lane {
@@ -304,7 +310,7 @@ func (b *Base) client(t config.Target, service string, wait func(ctx context.Con
 	seconds := b.telemetry.Metrics.Histogram("joinery_scim_request_seconds",
 		"Seconds that a target took to answer, by target and method.", nil, "target", "method")
 	return scimhttp.New(scimhttp.Options{
-		Endpoint: t.Endpoint, Auth: b.authenticator(t), Transport: b.options.Transport, AllowPrivate: t.AllowPrivate,
+		Endpoint: t.Endpoint, Auth: b.authenticator(t), Transport: b.options.Transport, TLS: tlsOf(t), AllowPrivate: t.AllowPrivate,
 		Concurrency: t.Concurrency, Timeout: t.Retry.Timeout, Tracer: b.telemetry.Tracer, Knobs: t.Knobs,
 		Wait: wait,
 		Observe: func(c scimhttp.Call) {
@@ -326,7 +332,7 @@ func Client(t config.Target) (*scimhttp.Client, error) {
 		return nil, fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	return scimhttp.New(scimhttp.Options{
-		Endpoint: t.Endpoint, Auth: authenticator(t, nil), AllowPrivate: t.AllowPrivate, Timeout: t.Retry.Timeout,
+		Endpoint: t.Endpoint, Auth: authenticator(t, nil), TLS: tlsOf(t), AllowPrivate: t.AllowPrivate, Timeout: t.Retry.Timeout,
 		Wait: func(ctx context.Context, cost int) error { return limiter.Wait(ctx, t.Name, rate.Normal, cost) },
 	})
 }
@@ -343,13 +349,7 @@ func authenticator(t config.Target, transport http.RoundTripper) scimhttp.Authen
 	case a.Header != nil:
 		return scimhttp.Header{Name: a.Header.Name, Value: a.Header.Value.Read}
 	case a.OAuth2 != nil:
-		if transport == nil {
-			transport = scimhttp.NewTransport(t.AllowPrivate, 1)
-		}
-		return &scimhttp.ClientCredentials{
-			TokenURL: a.OAuth2.TokenURL, ClientID: a.OAuth2.ClientID, ClientSecret: a.OAuth2.ClientSecret.Read,
-			Scopes: a.OAuth2.Scopes, Transport: transport,
-		}
+		return clientCredentials(t, transport)
 	}
 	return nil
 }
@@ -402,7 +402,7 @@ func console(ctx context.Context, b *Base, desk *deadletter.Desk, cases *stream.
 	if err != nil {
 		return nil, err
 	}
-	board := &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Profiles: b.profiles, Waiting: b.waiting}
+	board := &deadletter.Board{States: states, Cases: cases, Configured: b.modes, Profiles: b.profiles, Credentials: b.credentials, Waiting: b.waiting}
 	accountant := &deadletter.Accountant{
 		Journal: b.conn, Books: books, Accounts: accounts, Record: b.outbox.Outcome, Closed: board.Closed, Log: b.telemetry.Log, Raise: b.bell.Raise,
 		Targets:   func() []string { return slices.Sorted(maps.Keys(b.folder.Load().Targets)) },
