@@ -259,11 +259,17 @@ func (literals) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issues *
 		if call.IsMemberFunction() {
 			args = append([]ast.Expr{call.Target()}, args...)
 		}
-		if len(args) != 2 || args[1].Kind() != ast.LiteralKind {
-			return
-		}
-		if why := wrongLiteral(call.FunctionName(), str(args[1].AsLiteral())); why != "" {
-			issues.ReportErrorAtID(args[1].ID(), "%s", why)
+		for at, arg := range args {
+			if at == 0 || arg.Kind() != ast.LiteralKind || arg.AsLiteral().Type() != types.StringType {
+				continue
+			}
+			why := wrongMoment(call.FunctionName(), at, str(arg.AsLiteral()))
+			if at == 1 {
+				why = wrongLiteral(call.FunctionName(), str(arg.AsLiteral()))
+			}
+			if why != "" {
+				issues.ReportErrorAtID(arg.ID(), "%s", why)
+			}
 		}
 	}))
 }
