@@ -131,8 +131,11 @@ type Limit struct {
 // Rule gives one attribute its value.
 type Rule struct {
 	To   string `yaml:"to" need:"rule" doc:"The SCIM path to write, as in name.givenName or emails[type eq \"work\"].value."`
-	From string `yaml:"from" need:"rule" expr:"true" doc:"CEL over identity: the value."`
+	From string `yaml:"from" expr:"true" doc:"CEL over identity: the value. Either this or unique is there."`
 	Ref  string `yaml:"ref" enum:"identity" doc:"identity: the value is the key of another person, whose account in this target is meant."`
+	// Unique and Counter make names that nobody else has.
+	Unique  []string `yaml:"unique" expr:"true" max:"16" doc:"CEL over identity: candidates, the best first; the person keeps the first that nobody else in the target has."`
+	Counter int      `yaml:"counter" min:"0" max:"999" doc:"Where every candidate is taken, 2 and up to this number are put behind the last one, in front of an @."`
 }
 
 // GroupRule makes a group of the target from a group of a source.

@@ -70,6 +70,10 @@ type Result struct {
 	// References holds, by the path where its id in the target belongs, the key of
 	// another person. They are not in Resource.
 	References map[string]string
+	// Proposals are attributes that must differ from everybody else's in the
+	// target. They are not in Resource: the caller reserves a candidate of each, and
+	// gives it to Take.
+	Proposals []Proposal
 }
 
 // RuleError is a rule that fails for a person. Its text names the rule and what
@@ -115,7 +119,7 @@ func (m *Mapping) Desired(p Person) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if name := r.Resource.UserName(); name == "" {
+	if name := r.Resource.UserName(); name == "" && !r.proposes("userName") {
 		return Result{}, &RuleError{
 			Target: m.target, Rule: "users", Path: "userName",
 			Reason: "it has no value for this person, and every SCIM account must have one",
@@ -157,6 +161,9 @@ func (m *Mapping) account(values map[string]any) (Result, error) {
 
 // apply adds what the rule makes to the result.
 func (r rule) apply(values map[string]any, result *Result) error {
+	if len(r.unique) > 0 {
+		return r.propose(values, result)
+	}
 	v, err := r.from.eval("identity", values)
 	if err != nil || v == nil {
 		return err

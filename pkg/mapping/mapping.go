@@ -46,11 +46,17 @@ type Rule struct {
 	// To is the SCIM path that is written. Attributes of the enterprise extension
 	// may be named without its URN.
 	To string `json:"to"`
-	// From is an expression over identity.
+	// From is an expression over identity; it is empty where Unique is not.
 	From string `json:"from"`
 	// Ref is "identity" where From gives the key of another person, whose account
 	// in the same target is meant; else "".
 	Ref string `json:"ref,omitempty"`
+	// Unique are expressions instead of From: candidates, the best first, of which
+	// the person gets the first that nobody else in the target has.
+	Unique []string `json:"unique,omitempty"`
+	// Counter lets numbers from 2 to itself be put behind the last candidate, in
+	// front of an @, where every candidate is taken; 0 does not.
+	Counter int `json:"counter,omitempty"`
 }
 
 // GroupRule makes one group of the target from each group for which When holds.
@@ -96,6 +102,9 @@ type rule struct {
 	to   destination
 	ref  bool
 	from *expression
+	// unique are the candidates, where there is no from.
+	unique  []*expression
+	counter int
 }
 
 type groupRule struct {
@@ -152,16 +161,27 @@ func compileUsers(people *language, specs []Rule) (rules []rule, problems []Prob
 			problems = append(problems, to.claim(taken, r.name)...)
 			named = named || to.String() == "userName"
 		}
-		var found []Problem
 		r.to = to
-		r.from, found = people.compile(r.name+".from", spec.From, to.accepts(r.ref)...)
-		problems = append(problems, found...)
+		problems = append(problems, r.compile(people, spec)...)
 		rules = append(rules, r)
 	}
 	if !named {
 		problems = append(problems, Problem{Field: "users", Message: "no rule writes userName, which every SCIM account must have"})
 	}
 	return rules, problems
+}
+
+// compile reads the rule's expressions.
+func (r *rule) compile(people *language, spec Rule) (problems []Problem) {
+	if len(spec.Unique) > 0 {
+		return r.compileUnique(people, spec)
+	}
+	if spec.Counter > 0 {
+		problems = append(problems, Problem{Field: r.name + ".counter", Message: "only the candidates of unique are counted"})
+	}
+	from, found := people.compile(r.name+".from", spec.From, r.to.accepts(r.ref)...)
+	r.from = from
+	return append(problems, found...)
 }
 
 func compileGroups(specs []GroupRule) (rules []groupRule, problems []Problem) {

@@ -31,6 +31,7 @@ const (
 	Books      = "BOOKS"
 	Feeds      = "FEEDS"
 	Directory  = "DIRECTORY"
+	Names      = "NAMES"
 )
 
 // The lanes of a target, most urgent first.
@@ -180,6 +181,7 @@ func Design(targets []string, replicas int) Topology {
 			{Books, 1, "how far outcomes have been compared, and which are missing"},
 			{Feeds, 1, "last good snapshot of each source, as keys and hashes"},
 			{Directory, 1, "resources that identity providers keep at the SCIM door, and events of theirs on the way"},
+			{Names, 1, "names that are somebody's in a target, for good; as hashes"},
 		},
 	}
 	for _, target := range targets {

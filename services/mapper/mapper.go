@@ -127,9 +127,9 @@ func (s *Service) store(ctx context.Context, e *joineryv1.LifecycleEvent) (handl
 		if err != nil && !errors.Is(err, stream.ErrNotFound) {
 			return handled{}, fmt.Errorf("read an identity: %w", err)
 		}
-		done, err := s.fold(rec, e)
+		done, err := s.fold(ctx, rec, e)
 		if err != nil {
-			return handled{}, fault.Mark(fault.Permanent, fmt.Errorf("fold an event: %w", err))
+			return handled{}, err
 		}
 		if done.record.Revision == rec.Revision {
 			return done, nil
@@ -147,19 +147,22 @@ func (s *Service) store(ctx context.Context, e *joineryv1.LifecycleEvent) (handl
 
 // fold computes the person after the event. The revision grows only where
 // there is something to store.
-func (s *Service) fold(rec identity.Record, e *joineryv1.LifecycleEvent) (handled, error) {
+func (s *Service) fold(ctx context.Context, rec identity.Record, e *joineryv1.LifecycleEvent) (handled, error) {
 	before := rec.Revision
 	effect, err := rec.Fold(e)
 	if err != nil {
-		return handled{}, err
+		return handled{}, fault.Mark(fault.Permanent, fmt.Errorf("fold an event: %w", err))
 	}
 	known := slices.ContainsFunc(rec.Events, func(f identity.Fact) bool { return f.Event == e.GetId() })
 	rec.Revision = before + 1
 	now := time.Now().UTC()
-	changed, problems := s.Targets().plan(&rec, reason{
+	changed, problems := s.Targets().plan(ctx, &rec, reason{
 		event: e.GetId(), source: e.GetSource(), cause: joineryv1.Cause_CAUSE_EVENT,
 		trigger: e.GetTrigger(), urgent: e.GetUrgent(), now: now,
 	})
+	if err := namesFailed(problems); err != nil {
+		return handled{}, err
+	}
 	if effect != identity.Applied && len(changed) == 0 && known {
 		rec.Revision = before
 	} else {

@@ -1,6 +1,7 @@
 package mapper
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -25,6 +26,9 @@ type Target struct {
 	Deprovision string
 	// Percent of people, stable by identity, that the target is rolled out to.
 	Percent int
+	// Names is where names that must be unique are reserved. It may be nil for a
+	// mapping without any.
+	Names Names
 	// Simulated targets get no wishes and so no commands.
 	Simulated bool
 }
@@ -52,14 +56,14 @@ type problem struct {
 // plan brings the wishes of a record in line with the targets, and says which
 // changed. The record's revision must already be the new one. Each target
 // stands alone: a mapping that fails leaves that target's wish as it was.
-func (ts Targets) plan(rec *identity.Record, why reason) (changed []string, problems []problem) {
+func (ts Targets) plan(ctx context.Context, rec *identity.Record, why reason) (changed []string, problems []problem) {
 	for _, name := range slices.Sorted(maps.Keys(ts)) {
 		target := ts[name]
 		if !target.includes(name, rec.ID) {
 			continue
 		}
 		old, had := rec.Wishes[name]
-		wish, due, err := target.wish(rec, old, had)
+		wish, due, err := target.wish(ctx, name, rec, old, had)
 		if err != nil {
 			problems = append(problems, problem{name, err})
 			continue
@@ -97,12 +101,15 @@ func (t Target) includes(name, id string) bool {
 //	          to be done
 //	no        present           disabled or absent, by the target's policy
 //	no        disabled, absent  as it was
-func (t Target) wish(rec *identity.Record, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
+func (t Target) wish(ctx context.Context, name string, rec *identity.Record, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
 	result, err := t.Desired(PersonOf(rec))
 	if err != nil {
 		return identity.Wish{}, false, err
 	}
 	if result.Assigned {
+		if err := settleNames(ctx, t.Names, name, rec.ID, &result); err != nil {
+			return identity.Wish{}, false, err
+		}
 		resource, err := plain(result.Resource)
 		if err != nil {
 			return identity.Wish{}, false, err

@@ -120,9 +120,12 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		}
 		rec.Revision++
 		now := time.Now().UTC()
-		changed, problems := s.Targets().plan(&rec, reason{
+		changed, problems := s.Targets().plan(ctx, &rec, reason{
 			event: event, cause: joineryv1.Cause_CAUSE_CONFIGURATION, bulk: true, now: now,
 		})
+		if err := namesFailed(problems); err != nil {
+			return false, err
+		}
 		done := handled{record: rec, problems: problems}
 		if len(changed) > 0 {
 			rec.UpdatedAt = now

@@ -121,13 +121,17 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := mapper.New(identities, b.outbox, wishers(b.folder.Load()), b.telemetry)
+	names, err := stream.OpenBucket[identity.Name](ctx, b.conn, stream.Names)
+	if err != nil {
+		return nil, err
+	}
+	s := mapper.New(identities, b.outbox, wishers(b.folder.Load(), names), b.telemetry)
 	lifecycle := b.conn.Subscriber(stream.SubscriberOptions{
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
 		Key: func(subject string) string { return stream.Token(subject, 3) },
 	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
-		_, err := s.Recompute(ctx, wishers(folder), "config-"+fingerprint(folder))
+		_, err := s.Recompute(ctx, wishers(folder, names), "config-"+fingerprint(folder))
 		return err
 	}
 	return &Part{
@@ -142,12 +146,12 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	}, nil
 }
 
-func wishers(folder *config.Folder) mapper.Targets {
+func wishers(folder *config.Folder, names mapper.Names) mapper.Targets {
 	out := mapper.Targets{}
 	for name, t := range folder.Targets {
 		out[name] = mapper.Target{
 			Desired: t.Mapping.Desired, Version: t.Mapping.Version, Deprovision: t.Deprovision.Action,
-			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate",
+			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate", Names: names,
 		}
 	}
 	return out
