@@ -136,6 +136,7 @@ type Rule struct {
 	// Unique and Counter make names that nobody else has.
 	Unique  []string `yaml:"unique" expr:"true" max:"16" doc:"CEL over identity: candidates, the best first; the person keeps the first that nobody else in the target has."`
 	Counter int      `yaml:"counter" min:"0" max:"999" doc:"Where every candidate is taken, 2 and up to this number are put behind the last one, in front of an @."`
+	Empty   string   `yaml:"empty" enum:"retract clear leave" doc:"Where the rule gives nothing: retract (as without it) takes back what was sent before, clear takes the attribute away whoever wrote it, leave keeps what the account has."`
 }
 
 // GroupRule makes a group of the target from a group of a source.

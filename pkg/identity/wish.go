@@ -24,6 +24,10 @@ type Wish struct {
 	// References are attributes that name another person's account in the same
 	// target: attribute path to identity id.
 	References map[string]string `json:"references,omitempty"`
+	// Cleared are attribute paths that the account must not have, and Left those
+	// that stay as it has them.
+	Cleared []string `json:"cleared,omitempty"`
+	Left    []string `json:"left,omitempty"`
 	// Revision of the person when the wish last changed.
 	Revision uint64             `json:"revision"`
 	Lane     joineryv1.Lane     `json:"lane"`
@@ -63,7 +67,8 @@ func (w Wish) Same(o Wish) bool {
 	if w.Wish != o.Wish {
 		return false
 	}
-	return w.Wish != Present || (reflect.DeepEqual(w.Resource, o.Resource) && maps.Equal(w.References, o.References))
+	return w.Wish != Present || (reflect.DeepEqual(w.Resource, o.Resource) && maps.Equal(w.References, o.References) &&
+		slices.Equal(w.Cleared, o.Cleared) && slices.Equal(w.Left, o.Left))
 }
 
 // Replacing is w with the trail of the wish it takes the place of.
@@ -97,6 +102,7 @@ func (r *Record) Command(target string, now time.Time) (*joineryv1.ProvisioningC
 		Resource: resource, Rules: maps.Clone(w.Rules), References: maps.Clone(w.References),
 		EventId: w.Event, Cause: w.Cause, Trigger: w.Trigger, Source: w.Source,
 		IssuedAt: timestamppb.New(now), Earlier: w.earlier(),
+		Mapping: w.Mapping, Cleared: slices.Clone(w.Cleared), Left: slices.Clone(w.Left),
 	}, nil
 }
 

@@ -70,6 +70,9 @@ type Result struct {
 	// References holds, by the path where its id in the target belongs, the key of
 	// another person. They are not in Resource.
 	References map[string]string
+	// Cleared are the paths of attributes that the account must not have, whoever
+	// gave them to it, and Left those that stay as they are.
+	Cleared, Left []string
 	// Proposals are attributes that must differ from everybody else's in the
 	// target. They are not in Resource: the caller reserves a candidate of each, and
 	// gives it to Take.
@@ -165,12 +168,18 @@ func (r rule) apply(values map[string]any, result *Result) error {
 		return r.propose(values, result)
 	}
 	v, err := r.from.eval("identity", values)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
 	}
+	if v == nil || r.empty != "" && !says(v) {
+		return r.omit(result)
+	}
 	made, err := r.to.convert(v)
-	if err != nil || made == nil {
+	if err != nil {
 		return err
+	}
+	if made == nil {
+		return r.omit(result)
 	}
 	path := r.to.String()
 	result.Rules[path] = r.why

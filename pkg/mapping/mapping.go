@@ -9,6 +9,8 @@
 //	a value                            has the attribute           shows it
 //	nothing: what it reads is missing  lacks the attribute         loses it, if Joinery sent it before
 //	null, or an empty list             lacks the attribute         likewise
+//	either, and empty is clear         names it as cleared         loses it, whoever gave it
+//	either, and empty is leave         names it as left            keeps what it has
 //	(there is no rule)                 lacks the attribute         keeps what it has
 //	an error                           is not made                 keeps what it has; a case is opened
 //
@@ -57,6 +59,10 @@ type Rule struct {
 	// Counter lets numbers from 2 to itself be put behind the last candidate, in
 	// front of an @, where every candidate is taken; 0 does not.
 	Counter int `json:"counter,omitempty"`
+	// Empty says what becomes of the attribute where the rule gives nothing: Clear,
+	// Leave, or Retract, which is the same as "". Where it is given, an empty text
+	// is nothing too.
+	Empty string `json:"empty,omitempty"`
 }
 
 // GroupRule makes one group of the target from each group for which When holds.
@@ -105,6 +111,7 @@ type rule struct {
 	// unique are the candidates, where there is no from.
 	unique  []*expression
 	counter int
+	empty   string
 }
 
 type groupRule struct {
@@ -161,7 +168,8 @@ func compileUsers(people *language, specs []Rule) (rules []rule, problems []Prob
 			problems = append(problems, to.claim(taken, r.name)...)
 			named = named || to.String() == "userName"
 		}
-		r.to = to
+		r.to, r.empty = to, spec.Empty
+		problems = append(problems, r.checkEmpty()...)
 		problems = append(problems, r.compile(people, spec)...)
 		rules = append(rules, r)
 	}

@@ -113,7 +113,7 @@ func (r rule) propose(values map[string]any, result *Result) error {
 		p.add(name, fmt.Sprintf("%s.unique[%d] %s", r.name, i, candidate.text))
 	}
 	if len(p.Candidates) == 0 {
-		return nil
+		return r.omit(result)
 	}
 	last := p.Candidates[len(p.Candidates)-1]
 	for n := 2; n <= r.counter; n++ {

@@ -116,7 +116,7 @@ func (t Target) wish(ctx context.Context, name string, rec *identity.Record, old
 		}
 		return identity.Wish{
 			Wish: identity.Present, Resource: resource, Rules: result.Rules, Mapping: t.Version,
-			References: opaque(result.References),
+			References: opaque(result.References), Cleared: result.Cleared, Left: result.Left,
 		}, true, nil
 	}
 	if !had || old.Wish != identity.Present {
