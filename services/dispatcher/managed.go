@@ -7,19 +7,36 @@ import (
 	"github.com/joinery/joinery/pkg/scim"
 )
 
-// baseline is what counts as sent before when the difference is made. What the
-// mapping leaves alone does not count, so that it is not taken back; what it
-// clears counts, if the target shows it, so that it is.
+// keeping is what is desired, with what was sent and is now left alone as the
+// account has it: so it is neither taken back nor brought back.
+func (p *pursuit) keeping(desired scim.Resource) scim.Resource {
+	if len(p.cmd.GetLeft()) == 0 {
+		return desired
+	}
+	desired = desired.Clone()
+	for _, path := range p.cmd.GetLeft() {
+		v, ours := scim.Resource(p.account.Sent).Get(path)
+		if ours && p.observed != nil {
+			v, ours = p.observed.Get(path)
+		}
+		if ours {
+			_ = desired.Set(path, v) // the mapping has written the path once already
+		}
+	}
+	return desired
+}
+
+// baseline is what counts as sent before when the difference is made: also what
+// the mapping clears, if the target shows it, so that it is taken back.
 func (p *pursuit) baseline() scim.Resource {
-	left, cleared := p.cmd.GetLeft(), p.cmd.GetCleared()
-	if len(left)+len(cleared) == 0 {
+	if len(p.cmd.GetCleared()) == 0 {
 		return p.account.Sent
 	}
 	base := scim.Resource{}
 	if p.account.Sent != nil {
-		base = scim.Resource(p.account.Sent).Without(left)
+		base = scim.Resource(p.account.Sent).Clone()
 	}
-	for _, path := range cleared {
+	for _, path := range p.cmd.GetCleared() {
 		if v, shown := p.observed.Get(path); shown {
 			_ = base.Set(path, v) // the mapping has written the path once already
 		}
