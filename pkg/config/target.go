@@ -28,6 +28,7 @@ type Target struct {
 	Deprovision  Deprovision    `yaml:"deprovision" doc:"What becomes of an account whose person is no longer assigned."`
 	Guard        Guard          `yaml:"guard" doc:"How much may be taken from people before a person must agree."`
 	Protected    []string       `yaml:"protected" max:"1000" doc:"Accounts that are never disabled, deleted or renamed, by userName, externalId or id: break-glass accounts, and the one that Joinery itself uses."`
+	Attributes   Attributes     `yaml:"attributes" doc:"What of people the target may have."`
 	Users        []Rule         `yaml:"users" need:"rule" max:"500" doc:"What an account looks like."`
 	Groups       []GroupRule    `yaml:"groups" max:"500" doc:"Which groups exist."`
 	Reconcile    Reconcile      `yaml:"reconcile" doc:"Reading the target and comparing it with what should be there."`
@@ -188,6 +189,7 @@ func (t *Target) check(d *decoder) {
 	if t.Retry.BackoffCap < t.Retry.Backoff {
 		d.wrong("retry.backoff_cap", "the longest wait is shorter than the first, which is %s", shortest(t.Retry.Backoff))
 	}
+	t.checkAttributes(d)
 	compiled, problems := mapping.Compile(t.spec())
 	t.Mapping = compiled
 	d.rules(problems)
@@ -220,7 +222,7 @@ func (t *Target) checkRate(d *decoder) {
 }
 
 func (t *Target) spec() mapping.Spec {
-	spec := mapping.Spec{Target: t.Name, Assign: t.Assign}
+	spec := mapping.Spec{Target: t.Name, Assign: t.Assign, Allow: t.Attributes.Allow, Withheld: t.Attributes.Withheld}
 	for _, r := range t.Users {
 		spec.Users = append(spec.Users, mapping.Rule(r))
 	}

@@ -61,6 +61,7 @@ type expression struct {
 	text    string
 	result  *cel.Type
 	program cel.Program
+	reads   reading
 }
 
 // compile type-checks an expression whose result must be of one of the wanted
@@ -82,7 +83,7 @@ func (l *language) compile(field, text string, wanted ...*cel.Type) (*expression
 	if err != nil {
 		return nil, []Problem{{Field: field, Message: fmt.Sprintf("the expression cannot be planned: %v", err)}}
 	}
-	return &expression{text: strings.TrimSpace(text), result: checked.OutputType(), program: program}, nil
+	return &expression{text: strings.TrimSpace(text), result: checked.OutputType(), program: program, reads: readingOf(checked.NativeRep(), l.variable)}, nil
 }
 
 // problems translates what the compiler found. It finds an error more than

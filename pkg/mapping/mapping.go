@@ -41,6 +41,11 @@ type Spec struct {
 	Groups []GroupRule `json:"groups"`
 	// Tests are the author's own examples; they do not change the mapping.
 	Tests []Test `json:"-"`
+	// Allow are the SCIM paths that rules may write; none allows all. Withheld are,
+	// by class, the attributes of people that rules for accounts may not read.
+	// Neither changes what the mapping makes.
+	Allow    []string            `json:"-"`
+	Withheld map[string][]string `json:"-"`
 }
 
 // Rule gives one attribute its value.
@@ -135,6 +140,7 @@ func Compile(spec Spec) (*Mapping, []Problem) {
 	problems = append(problems, found...)
 	m.users, found = compileUsers(people, spec.Users)
 	problems = append(problems, found...)
+	problems = append(problems, checkAttributes(spec, m.users)...)
 	m.groups, found = compileGroups(spec.Groups)
 	problems = append(problems, found...)
 	problems = append(problems, checkTests(spec.Tests)...)
