@@ -82,6 +82,9 @@ type Record struct {
 	// Fulls holds, by source, the newest event that stated the whole person:
 	// older statements of that source no longer hold.
 	Fulls map[string]Stamp `json:"fulls,omitempty"`
+	// Precedence names, by attribute, the sources whose word counts first, as it was
+	// configured when the record was last written.
+	Precedence map[string][]string `json:"precedence,omitempty"`
 	// Wishes holds, by target, what that target should show.
 	Wishes map[string]Wish `json:"wishes,omitempty"`
 	// Events are the newest facts, oldest first, at most MaxEvents.
@@ -112,11 +115,12 @@ func (r *Record) EffectiveState() State {
 }
 
 // Current is the attribute values that hold now: the newest statement of any
-// source wins, and a clearing leaves the attribute out.
+// source wins, and a clearing leaves the attribute out. Where the attribute has a
+// precedence, the first source in it that has a value wins, whatever the times.
 func (r *Record) Current() map[string]any {
 	out := make(map[string]any, len(r.Attributes))
 	for name, bySource := range r.Attributes {
-		if best, ok := r.winner(bySource); ok && !best.Cleared {
+		if best, ok := r.winner(name, bySource); ok && !best.Cleared {
 			out[name] = best.Data
 		}
 	}
@@ -128,7 +132,7 @@ func (r *Record) Current() map[string]any {
 func (r *Record) Provenance() map[string]Origin {
 	out := make(map[string]Origin, len(r.Attributes))
 	for name, bySource := range r.Attributes {
-		best, ok := r.winner(bySource)
+		best, ok := r.winner(name, bySource)
 		if !ok || best.Cleared {
 			continue
 		}
@@ -148,7 +152,16 @@ type Origin struct {
 	Event  string    `json:"event"`
 }
 
-func (r *Record) winner(bySource map[string]Value) (best Value, ok bool) {
+// winner is the statement that holds. A source that has precedence and cleared
+// the attribute, or left it out of its full statement, has nothing to say of it:
+// the next one is asked.
+func (r *Record) winner(name string, bySource map[string]Value) (best Value, ok bool) {
+	for _, source := range r.Precedence[name] {
+		v, said := bySource[source]
+		if said && !v.Cleared && v.Stamp.Compare(r.Fulls[source]) >= 0 {
+			return v, true
+		}
+	}
 	for source, v := range bySource {
 		// What a source left out of its newest full statement, it cleared then.
 		if full := r.Fulls[source]; v.Stamp.Compare(full) < 0 {

@@ -50,6 +50,7 @@ type Service struct {
 	identities Identities
 	outbox     Outbox
 	targets    atomic.Pointer[Targets]
+	sources    atomic.Pointer[Sources]
 	log        *slog.Logger
 	tracer     trace.Tracer
 	events     *telemetry.Counter
@@ -69,6 +70,7 @@ func New(identities Identities, outbox Outbox, targets Targets, tel *telemetry.T
 			"Seconds from an event's acceptance to its commands being stored.", nil, "source"),
 	}
 	s.targets.Store(&targets)
+	s.sources.Store(&Sources{})
 	return s
 }
 
@@ -153,6 +155,7 @@ func (s *Service) fold(ctx context.Context, rec identity.Record, e *joineryv1.Li
 	if err != nil {
 		return handled{}, fault.Mark(fault.Permanent, fmt.Errorf("fold an event: %w", err))
 	}
+	s.heed(&rec)
 	known := slices.ContainsFunc(rec.Events, func(f identity.Fact) bool { return f.Event == e.GetId() })
 	rec.Revision = before + 1
 	now := time.Now().UTC()

@@ -118,6 +118,7 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		if err != nil {
 			return false, fmt.Errorf("read an identity: %w", err)
 		}
+		s.heed(&rec)
 		rec.Revision++
 		now := time.Now().UTC()
 		changed, problems := s.Targets().plan(ctx, &rec, reason{

@@ -126,11 +126,13 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		return nil, err
 	}
 	s := mapper.New(identities, b.outbox, wishers(b.folder.Load(), names), b.telemetry)
+	s.Heed(mapper.Sources{Precedence: b.folder.Load().Joinery.Orders()})
 	lifecycle := b.conn.Subscriber(stream.SubscriberOptions{
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
 		Key: func(subject string) string { return stream.Token(subject, 3) },
 	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
+		s.Heed(mapper.Sources{Precedence: folder.Joinery.Orders()})
 		_, err := s.Recompute(ctx, wishers(folder, names), "config-"+fingerprint(folder))
 		return err
 	}
@@ -160,6 +162,7 @@ func wishers(folder *config.Folder, names mapper.Names) mapper.Targets {
 // fingerprint names a configuration in subjects.
 func fingerprint(folder *config.Folder) string {
 	h := sha256.New()
+	fmt.Fprintln(h, folder.Joinery.Precedence)
 	for _, name := range slices.Sorted(maps.Keys(folder.Targets)) {
 		fmt.Fprintln(h, name, folder.Targets[name].Version)
 	}
