@@ -32,6 +32,7 @@ const (
 	Feeds      = "FEEDS"
 	Directory  = "DIRECTORY"
 	Names      = "NAMES"
+	Links      = "LINKS"
 )
 
 // The lanes of a target, most urgent first.
@@ -182,6 +183,7 @@ func Design(targets []string, replicas int) Topology {
 			{Feeds, 1, "last good snapshot of each source, as keys and hashes"},
 			{Directory, 1, "resources that identity providers keep at the SCIM door, and events of theirs on the way"},
 			{Names, 1, "names that are somebody's in a target, for good; as hashes"},
+			{Links, 1, "whom the keys of following sources mean, and who has the values that people are found by"},
 		},
 	}
 	for _, target := range targets {

@@ -103,8 +103,15 @@ type handled struct {
 
 func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (handled, error) {
 	crash.At(ctx, crash.MapperFetched)
+	e, err := s.correlate(ctx, e)
+	if err != nil {
+		return handled{}, err
+	}
 	done, err := s.store(ctx, e)
 	if err != nil {
+		return done, err
+	}
+	if err := s.index(ctx, e); err != nil {
 		return done, err
 	}
 	crash.At(ctx, crash.MapperStored)

@@ -7,6 +7,10 @@ type Sources struct {
 	// Precedence names, by attribute, the sources whose word counts first. Without
 	// it the newest statement counts.
 	Precedence map[string][]string
+	// Correlate says, by source, how those with keys of their own find people; Links
+	// is where that is kept. It may be nil where no source does.
+	Correlate map[string]Correlation
+	Links     Links
 }
 
 // Heed puts what is configured of the sources in force. People whom it changes

@@ -126,13 +126,17 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		return nil, err
 	}
 	s := mapper.New(identities, b.outbox, wishers(b.folder.Load(), names), b.telemetry)
-	s.Heed(mapper.Sources{Precedence: b.folder.Load().Joinery.Orders()})
+	links, err := stream.OpenBucket[identity.Link](ctx, b.conn, stream.Links)
+	if err != nil {
+		return nil, err
+	}
+	s.Heed(sourcesOf(b.folder.Load(), links))
 	lifecycle := b.conn.Subscriber(stream.SubscriberOptions{
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
 		Key: func(subject string) string { return stream.Token(subject, 3) },
 	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
-		s.Heed(mapper.Sources{Precedence: folder.Joinery.Orders()})
+		s.Heed(sourcesOf(folder, links))
 		_, err := s.Recompute(ctx, wishers(folder, names), "config-"+fingerprint(folder))
 		return err
 	}
