@@ -72,6 +72,20 @@ func (s *Service) correlate(ctx context.Context, e *joineryv1.LifecycleEvent) (*
 	return e, nil
 }
 
+// answer ends an event under the name that its source gave the person, where the
+// person turned out to be another: that is where its outcome is looked for. It
+// comes before the outcome itself, which tells of the commands.
+func (s *Service) answer(ctx context.Context, named string, o *joineryv1.Outcome) error {
+	if o.GetIdentity() == named {
+		return nil
+	}
+	o.Id, o.Identity, o.Revision, o.Commands = o.GetId()+":"+named, named, 0, nil
+	if err := s.outbox.Outcome(ctx, o); err != nil {
+		return fmt.Errorf("answer a correlated event: %w", err)
+	}
+	return nil
+}
+
 // find is whom the event means by its attributes. A person of the source's own
 // has its name before the key: another source may mean somebody else by it.
 func (s *Service) find(ctx context.Context, sources *Sources, rules Correlation, e *joineryv1.LifecycleEvent) (identity.Link, error) {

@@ -103,6 +103,7 @@ type handled struct {
 
 func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (handled, error) {
 	crash.At(ctx, crash.MapperFetched)
+	named := identity.IDOf(e.GetIdentityKey())
 	e, err := s.correlate(ctx, e)
 	if err != nil {
 		return handled{}, err
@@ -119,6 +120,9 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 		return done, err
 	}
 	if err := s.complain(ctx, done, e); err != nil {
+		return done, err
+	}
+	if err := s.answer(ctx, named, s.outcome(ctx, e, done)); err != nil {
 		return done, err
 	}
 	if err := s.outbox.Outcome(ctx, s.outcome(ctx, e, done)); err != nil {
