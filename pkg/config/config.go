@@ -84,7 +84,7 @@ type file struct {
 
 // read adds a file to the folder.
 func (f *Folder) read(from file) Problems {
-	d := &decoder{file: from.name, dir: f.Dir, env: f.env, profiles: f.profiles, places: map[string]*node{}}
+	d := &decoder{file: from.name, dir: f.Dir, env: f.env, profiles: f.profiles, classes: f.Joinery.Sensitive, places: map[string]*node{}}
 	root, problems := parse(from.name, from.data)
 	d.problems = problems
 	if root == nil || root.kind == absent {

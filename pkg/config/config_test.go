@@ -148,6 +148,10 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 		},
 		"agent": {Name: "agent", Auth: SourceAuth{Bearer: &secret}, IdentityKey: "event.subject"},
 	}
+	for name, s := range wantSources {
+		s.Correlate.Unmatched = "case"
+		wantSources[name] = s
+	}
 	if diff := cmp.Diff(wantSources, f.Sources, plainly); diff != "" {
 		t.Error(diff)
 	}

@@ -29,6 +29,7 @@ type decoder struct {
 	env      func(string) (string, bool)
 	problems Problems
 	profiles profile.Catalogue
+	classes  []Class // of joinery.yaml, which is read first
 	// places holds where each setting stands, by its path ("users[2].from").
 	places map[string]*node
 	// visits bounds the values read: aliases can repeat one many times over.

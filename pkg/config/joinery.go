@@ -14,6 +14,9 @@ type Joinery struct {
 	Console   Console   `yaml:"console" doc:"The web console and its API."`
 	Ingest    Ingest    `yaml:"ingest" doc:"The door for sources."`
 	Alerts    Alerts    `yaml:"alerts" doc:"Where alerts are sent."`
+
+	Precedence []Precedence `yaml:"precedence" max:"500" doc:"Whose word counts where several sources speak of one attribute. Without it, the newest."`
+	Sensitive  []Class      `yaml:"sensitive" max:"100" doc:"Attributes of people that only those targets may have which name their class."`
 }
 
 // Broker is how the broker is reached and what is asked of it.
@@ -70,6 +73,8 @@ func (j *Joinery) check(d *decoder) {
 	if j.Broker.Replicas%2 == 0 && j.Broker.Replicas > 0 {
 		d.wrong("broker.replicas", "%d replicas are no safer than %d: write 1, 3 or 5", j.Broker.Replicas, j.Broker.Replicas-1)
 	}
+	j.checkClasses(d)
+	j.checkPrecedence(d)
 	d.hostPort("limiter.address", j.Limiter.Address)
 	d.webAddress("telemetry.otlp", j.Telemetry.OTLP)
 	d.listenAddress("console.listen", j.Console.Listen)

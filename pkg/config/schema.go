@@ -12,8 +12,23 @@ import (
 // described by #/$defs/joinery, #/$defs/source or #/$defs/target. It is made from
 // the same tags that Load goes by; what only Load can see, such as the meaning
 // of an expression, it leaves open.
-func Schema() []byte {
-	parts := []string{"joinery", "source", "target"}
+func Schema() []byte { return schemaFor("") }
+
+// SchemaOf is the JSON Schema of one kind of file alone, "joinery", "source" or
+// "target": what an editor wants for a file that says which it is. ok is false
+// for other kinds.
+func SchemaOf(part string) (schema []byte, ok bool) {
+	if !slices.Contains(Parts(), part) {
+		return nil, false
+	}
+	return schemaFor(part), true
+}
+
+// Parts are the kinds of files.
+func Parts() []string { return []string{"joinery", "source", "target"} }
+
+func schemaFor(part string) []byte {
+	parts := Parts()
 	var kinds []map[string]any
 	for _, part := range parts {
 		kinds = append(kinds, map[string]any{"$ref": "#/$defs/" + part})
@@ -30,6 +45,10 @@ func Schema() []byte {
 			parts[2]: target,
 			"secret": secretSchema(),
 		},
+	}
+	if part != "" {
+		delete(doc, "anyOf")
+		doc["$ref"] = "#/$defs/" + part
 	}
 	// Maps of texts and numbers: encoding cannot fail.
 	data, _ := json.MarshalIndent(doc, "", "  ")
@@ -111,5 +130,9 @@ func objectSchema(t reflect.Type) map[string]any {
 		}
 	}
 	slices.Sort(required)
-	return map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+	schema := map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+	if t == reflect.TypeFor[Rule]() {
+		schema["oneOf"] = []any{map[string]any{"required": []string{"from"}}, map[string]any{"required": []string{"unique"}}}
+	}
+	return schema
 }

@@ -23,6 +23,8 @@ type Source struct {
 	Feeds Feeds `yaml:"feeds" doc:"What whole snapshots (PUT /v1/feeds/{source}) may do."`
 	SCIM  SCIM  `yaml:"scim" doc:"How an identity provider meets it at /scim/v2/{source}."`
 
+	Correlate Correlate `yaml:"correlate" doc:"How people whom the source names by keys of its own are found among those of the other sources."`
+
 	// Rules are the compiled expressions.
 	Rules *mapping.Source
 }

@@ -28,6 +28,7 @@ type Target struct {
 	Deprovision  Deprovision    `yaml:"deprovision" doc:"What becomes of an account whose person is no longer assigned."`
 	Guard        Guard          `yaml:"guard" doc:"How much may be taken from people before a person must agree."`
 	Protected    []string       `yaml:"protected" max:"1000" doc:"Accounts that are never disabled, deleted or renamed, by userName, externalId or id: break-glass accounts, and the one that Joinery itself uses."`
+	Attributes   Attributes     `yaml:"attributes" doc:"What of people the target may have."`
 	Users        []Rule         `yaml:"users" need:"rule" max:"500" doc:"What an account looks like."`
 	Groups       []GroupRule    `yaml:"groups" max:"500" doc:"Which groups exist."`
 	Reconcile    Reconcile      `yaml:"reconcile" doc:"Reading the target and comparing it with what should be there."`
@@ -109,8 +110,12 @@ type Limit struct {
 // Rule gives one attribute its value.
 type Rule struct {
 	To   string `yaml:"to" need:"rule" doc:"The SCIM path to write, as in name.givenName or emails[type eq \"work\"].value."`
-	From string `yaml:"from" need:"rule" expr:"true" doc:"CEL over identity: the value."`
+	From string `yaml:"from" expr:"true" doc:"CEL over identity: the value. Either this or unique is there."`
 	Ref  string `yaml:"ref" enum:"identity" doc:"identity: the value is the key of another person, whose account in this target is meant."`
+	// Unique and Counter make names that nobody else has.
+	Unique  []string `yaml:"unique" expr:"true" max:"16" doc:"CEL over identity: candidates, the best first; the person keeps the first that nobody else in the target has."`
+	Counter int      `yaml:"counter" min:"0" max:"999" doc:"Where every candidate is taken, 2 and up to this number are put behind the last one, in front of an @."`
+	Empty   string   `yaml:"empty" enum:"retract clear leave" doc:"Where the rule gives nothing: retract (as without it) takes back what was sent before, clear takes the attribute away whoever wrote it, leave keeps what the account has."`
 }
 
 // GroupRule makes a group of the target: from a group of a source, or, with
@@ -164,6 +169,7 @@ func (t *Target) check(d *decoder) {
 	if t.Retry.BackoffCap < t.Retry.Backoff {
 		d.wrong("retry.backoff_cap", "the longest wait is shorter than the first, which is %s", shortest(t.Retry.Backoff))
 	}
+	t.checkAttributes(d)
 	compiled, problems := mapping.Compile(t.spec())
 	t.Mapping = compiled
 	d.rules(problems)
@@ -184,7 +190,7 @@ func (t *Target) checkRate(d *decoder) {
 }
 
 func (t *Target) spec() mapping.Spec {
-	spec := mapping.Spec{Target: t.Name, Assign: t.Assign}
+	spec := mapping.Spec{Target: t.Name, Assign: t.Assign, Allow: t.Attributes.Allow, Withheld: t.Attributes.Withheld}
 	for _, r := range t.Users {
 		spec.Users = append(spec.Users, mapping.Rule(r))
 	}

@@ -63,8 +63,11 @@ type Account struct {
 	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Left is when the account was disabled, and Checks how often the target has
 	// been read again since and still showed it so.
-	Left      time.Time `json:"left,omitzero"`
-	Checks    int       `json:"checks,omitempty"`
+	Left   time.Time `json:"left,omitzero"`
+	Checks int       `json:"checks,omitempty"`
+	// Mapping is the version of the target's mapping that made what was last
+	// applied.
+	Mapping   string    `json:"mapping,omitempty"`
 	Outcome   Outcome   `json:"outcome,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
 }

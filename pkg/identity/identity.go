@@ -104,6 +104,9 @@ type Record struct {
 	Plans []Plan `json:"plans,omitempty"`
 	// Memberships holds, by group, the newest statement on whether the person is in it.
 	Memberships map[string]Membership `json:"memberships,omitempty"`
+	// Precedence names, by attribute, the sources whose word counts first, as it was
+	// configured when the record was last written.
+	Precedence map[string][]string `json:"precedence,omitempty"`
 	// Wishes holds, by target, what that target should show.
 	Wishes map[string]Wish `json:"wishes,omitempty"`
 	// Events are the newest facts, oldest first, at most MaxEvents.
@@ -126,12 +129,13 @@ type Fact struct {
 }
 
 // Current is the attribute values that hold now: the newest statement of any
-// source wins, and a clearing leaves the attribute out.
+// source wins, and a clearing leaves the attribute out. Where the attribute has a
+// precedence, the first source in it that has a value wins, whatever the times.
 func (r *Record) Current() map[string]any {
 	r = r.facts()
 	out := make(map[string]any, len(r.Attributes))
 	for name, bySource := range r.Attributes {
-		if best, ok := r.winner(bySource); ok && !best.Cleared {
+		if best, ok := r.winner(name, bySource); ok && !best.Cleared {
 			out[name] = best.Data
 		}
 	}
@@ -144,7 +148,7 @@ func (r *Record) Provenance() map[string]Origin {
 	r = r.facts()
 	out := make(map[string]Origin, len(r.Attributes))
 	for name, bySource := range r.Attributes {
-		best, ok := r.winner(bySource)
+		best, ok := r.winner(name, bySource)
 		if !ok || best.Cleared {
 			continue
 		}
@@ -164,7 +168,16 @@ type Origin struct {
 	Event  string    `json:"event"`
 }
 
-func (r *Record) winner(bySource map[string]Value) (best Value, ok bool) {
+// winner is the statement that holds. A source that has precedence and cleared
+// the attribute, or left it out of its full statement, has nothing to say of it:
+// the next one is asked.
+func (r *Record) winner(name string, bySource map[string]Value) (best Value, ok bool) {
+	for _, source := range r.Precedence[name] {
+		v, said := bySource[source]
+		if said && !v.Cleared && v.Stamp.Compare(r.Fulls[source]) >= 0 {
+			return v, true
+		}
+	}
 	for source, v := range bySource {
 		// What a source left out of its newest full statement, it cleared then.
 		if full := r.Fulls[source]; v.Stamp.Compare(full) < 0 {

@@ -24,6 +24,10 @@ type Wish struct {
 	// References are attributes that name another person's account in the same
 	// target: attribute path to identity id.
 	References map[string]string `json:"references,omitempty"`
+	// Cleared are attribute paths that the account must not have, and Left those
+	// that stay as it has them.
+	Cleared []string `json:"cleared,omitempty"`
+	Left    []string `json:"left,omitempty"`
 	// Revision of the person when the wish last changed.
 	Revision uint64             `json:"revision"`
 	Lane     joineryv1.Lane     `json:"lane"`
@@ -35,10 +39,10 @@ type Wish struct {
 	// Because is why the person has the account, or has it no more.
 	Because Because `json:"because,omitzero"`
 	// Groups are the groups that the account should be in, sorted; Made names those
-	// that the target's rules make, and Left are those it was in before.
+	// that the target's rules make, and Quit are those it was in before.
 	Groups []string          `json:"groups,omitempty"`
 	Made   map[string]string `json:"made,omitempty"`
-	Left   []string          `json:"left,omitempty"`
+	Quit   []string          `json:"quit,omitempty"`
 	// Earlier are the wishes this one replaced, oldest first.
 	Earlier []Earlier `json:"earlier,omitempty"`
 }
@@ -71,14 +75,14 @@ func (w Wish) Same(o Wish) bool {
 		return false
 	}
 	return w.Wish != Present || (reflect.DeepEqual(w.Resource, o.Resource) && maps.Equal(w.References, o.References) &&
-		slices.Equal(w.Groups, o.Groups))
+		slices.Equal(w.Cleared, o.Cleared) && slices.Equal(w.Left, o.Left) && slices.Equal(w.Groups, o.Groups))
 }
 
 // Replacing is w with the trail of the wish it takes the place of.
 func (w Wish) Replacing(old Wish) Wish {
-	for _, id := range slices.Concat(old.Left, old.Groups) {
-		if !slices.Contains(w.Groups, id) && !slices.Contains(w.Left, id) {
-			w.Left = append(w.Left, id)
+	for _, id := range slices.Concat(old.Quit, old.Groups) {
+		if !slices.Contains(w.Groups, id) && !slices.Contains(w.Quit, id) {
+			w.Quit = append(w.Quit, id)
 			if name, ok := old.Made[id]; ok {
 				w.Made = withName(w.Made, id, name)
 			}
@@ -122,6 +126,7 @@ func (r *Record) Command(target string, now time.Time) (*joineryv1.ProvisioningC
 		Resource: resource, Rules: maps.Clone(w.Rules), References: maps.Clone(w.References),
 		EventId: w.Event, Cause: w.Cause, Trigger: w.Trigger, Source: w.Source,
 		IssuedAt: timestamppb.New(now), Earlier: w.earlier(),
+		Mapping: w.Mapping, Cleared: slices.Clone(w.Cleared), Left: slices.Clone(w.Left),
 	}, nil
 }
 

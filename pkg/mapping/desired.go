@@ -93,6 +93,13 @@ type Result struct {
 	References map[string]string
 	// Groups are the names of the groups that rules put the person in, sorted.
 	Groups []string
+	// Cleared are the paths of attributes that the account must not have, whoever
+	// gave them to it, and Left those that stay as they are.
+	Cleared, Left []string
+	// Proposals are attributes that must differ from everybody else's in the
+	// target. They are not in Resource: the caller reserves a candidate of each, and
+	// gives it to Take.
+	Proposals []Proposal
 }
 
 // RuleError is a rule that fails for a person. Its text names the rule and what
@@ -142,7 +149,7 @@ func (m *Mapping) Desired(p Person) (Result, error) {
 	if r.Groups, err = m.madeOf(values); err != nil {
 		return Result{}, err
 	}
-	if name := r.Resource.UserName(); name == "" {
+	if name := r.Resource.UserName(); name == "" && !r.proposes("userName") {
 		return Result{}, &RuleError{
 			Target: m.target, Rule: "users", Path: "userName",
 			Reason: "it has no value for this person, and every SCIM account must have one",
@@ -184,13 +191,22 @@ func (m *Mapping) account(values map[string]any) (Result, error) {
 
 // apply adds what the rule makes to the result.
 func (r rule) apply(values map[string]any, result *Result) error {
+	if len(r.unique) > 0 {
+		return r.propose(values, result)
+	}
 	v, err := r.from.eval("identity", values)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
 	}
+	if v == nil || r.empty != "" && !says(v) {
+		return r.omit(result)
+	}
 	made, err := r.to.convert(v)
-	if err != nil || made == nil {
+	if err != nil {
 		return err
+	}
+	if made == nil {
+		return r.omit(result)
 	}
 	path := r.to.String()
 	result.Rules[path] = r.why

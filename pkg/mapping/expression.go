@@ -61,6 +61,7 @@ type expression struct {
 	text    string
 	result  *cel.Type
 	program cel.Program
+	reads   reading
 }
 
 // compile type-checks an expression whose result must be of one of the wanted
@@ -82,7 +83,7 @@ func (l *language) compile(field, text string, wanted ...*cel.Type) (*expression
 	if err != nil {
 		return nil, []Problem{{Field: field, Message: fmt.Sprintf("the expression cannot be planned: %v", err)}}
 	}
-	return &expression{text: strings.TrimSpace(text), result: checked.OutputType(), program: program}, nil
+	return &expression{text: strings.TrimSpace(text), result: checked.OutputType(), program: program, reads: readingOf(checked.NativeRep(), l.variable)}, nil
 }
 
 // problems translates what the compiler found. It finds an error more than
@@ -259,11 +260,17 @@ func (literals) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issues *
 		if call.IsMemberFunction() {
 			args = append([]ast.Expr{call.Target()}, args...)
 		}
-		if len(args) != 2 || args[1].Kind() != ast.LiteralKind {
-			return
-		}
-		if why := wrongLiteral(call.FunctionName(), str(args[1].AsLiteral())); why != "" {
-			issues.ReportErrorAtID(args[1].ID(), "%s", why)
+		for at, arg := range args {
+			if at == 0 || arg.Kind() != ast.LiteralKind || arg.AsLiteral().Type() != types.StringType {
+				continue
+			}
+			why := wrongMoment(call.FunctionName(), at, str(arg.AsLiteral()))
+			if at == 1 {
+				why = wrongLiteral(call.FunctionName(), str(arg.AsLiteral()))
+			}
+			if why != "" {
+				issues.ReportErrorAtID(arg.ID(), "%s", why)
+			}
 		}
 	}))
 }

@@ -57,7 +57,7 @@ func TestEveryFunctionOfOursIsDocumentedAndPriced(t *testing.T) {
 	}
 	for _, name := range []string{
 		"lower", "upper", "normalize", "proper", "slug", "digits", "left", "right", "before", "after",
-		"word", "country", "e164", "date", "parseDate",
+		"word", "country", "e164", "date", "parseDate", "hex", "locale", "truth", "mid", "pad", "dateAdd", "dateDiff",
 	} {
 		if !documented[name] {
 			t.Errorf("%s is not documented", name)

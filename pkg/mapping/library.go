@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,14 +27,19 @@ const maxArguments = 8
 // clock, no chance, nothing from outside.
 func library() []cel.EnvOption {
 	text, number, moment := cel.StringType, cel.IntType, cel.TimestampType
-	return []cel.EnvOption{
-		ext.Strings(), ext.Lists(), ext.Encoders(), ext.Bindings(), cel.OptionalTypes(), ext.Regex(),
+	return append(moments(), []cel.EnvOption{
+		ext.Strings(), ext.Lists(), ext.Encoders(), ext.Bindings(), cel.OptionalTypes(), ext.Regex(), ext.Math(),
 		method("lower", []*cel.Type{text}, text, onText(strings.ToLower)),
 		method("upper", []*cel.Type{text}, text, onText(strings.ToUpper)),
 		method("normalize", []*cel.Type{text}, text, onText(normalize)),
 		method("proper", []*cel.Type{text}, text, onText(proper)),
 		method("slug", []*cel.Type{text}, text, onText(slug)),
 		method("digits", []*cel.Type{text}, text, onText(digits)),
+		method("hex", []*cel.Type{text}, text, onText(func(t string) string { return hex.EncodeToString([]byte(t)) })),
+		method("locale", []*cel.Type{text}, text, callLocale),
+		method("truth", []*cel.Type{text}, cel.BoolType, callTruth),
+		method("mid", []*cel.Type{text, number, number}, text, callMid),
+		method("pad", []*cel.Type{text, number, text}, text, callPad),
 		method("left", []*cel.Type{text, number}, text, callLeft),
 		method("right", []*cel.Type{text, number}, text, callRight),
 		method("before", []*cel.Type{text, text}, text, callBefore),
@@ -51,7 +57,7 @@ func library() []cel.EnvOption {
 		choice("default", 2, 2, firstPresent),
 		cel.Function("present", cel.Overload("present_any", []*cel.Type{cel.DynType}, cel.BoolType,
 			cel.OverloadIsNonStrict(), cel.FunctionBinding(callPresent))),
-	}
+	}...)
 }
 
 // method declares a function that is called on its first argument, or with it:
@@ -101,6 +107,23 @@ func callBefore(args ...ref.Val) ref.Val {
 }
 func callAfter(args ...ref.Val) ref.Val { return orNothing(after(str(args[0]), str(args[1]))) }
 func callWord(args ...ref.Val) ref.Val  { return orNothing(word(str(args[0]), num(args[1]))) }
+
+func callMid(args ...ref.Val) ref.Val {
+	return types.String(mid(str(args[0]), num(args[1]), num(args[2])))
+}
+
+func callPad(args ...ref.Val) ref.Val {
+	return orNothing(pad(str(args[0]), num(args[1]), str(args[2])))
+}
+func callLocale(args ...ref.Val) ref.Val { return orNothing(locale(str(args[0]))) }
+
+func callTruth(args ...ref.Val) ref.Val {
+	yes, ok := truth(str(args[0]))
+	if !ok {
+		return types.WrapErr(errNothing)
+	}
+	return types.Bool(yes)
+}
 
 func callCountry(args ...ref.Val) ref.Val {
 	form := "alpha2"
@@ -216,7 +239,7 @@ type size struct{}
 func (size) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	switch function {
 	case "lower", "upper", "normalize", "proper", "slug", "digits", "left", "right", "before", "after",
-		"word", "country", "e164", "date", "parseDate":
+		"word", "country", "e164", "date", "parseDate", "hex", "locale", "truth", "mid", "pad", "dateAdd", "dateDiff":
 		cost := uint64(1)
 		for _, a := range args {
 			cost += uint64(len(str(a))) / 10

@@ -9,6 +9,8 @@
 //	a value                            has the attribute           shows it
 //	nothing: what it reads is missing  lacks the attribute         loses it, if Joinery sent it before
 //	null, or an empty list             lacks the attribute         likewise
+//	either, and empty is clear         names it as cleared         loses it, whoever gave it
+//	either, and empty is leave         names it as left            keeps what it has
 //	(there is no rule)                 lacks the attribute         keeps what it has
 //	an error                           is not made                 keeps what it has; a case is opened
 //
@@ -39,6 +41,11 @@ type Spec struct {
 	Groups []GroupRule `json:"groups"`
 	// Tests are the author's own examples; they do not change the mapping.
 	Tests []Test `json:"-"`
+	// Allow are the SCIM paths that rules may write; none allows all. Withheld are,
+	// by class, the attributes of people that rules for accounts may not read.
+	// Neither changes what the mapping makes.
+	Allow    []string            `json:"-"`
+	Withheld map[string][]string `json:"-"`
 }
 
 // Rule gives one attribute its value.
@@ -46,11 +53,21 @@ type Rule struct {
 	// To is the SCIM path that is written. Attributes of the enterprise extension
 	// may be named without its URN.
 	To string `json:"to"`
-	// From is an expression over identity.
+	// From is an expression over identity; it is empty where Unique is not.
 	From string `json:"from"`
 	// Ref is "identity" where From gives the key of another person, whose account
 	// in the same target is meant; else "".
 	Ref string `json:"ref,omitempty"`
+	// Unique are expressions instead of From: candidates, the best first, of which
+	// the person gets the first that nobody else in the target has.
+	Unique []string `json:"unique,omitempty"`
+	// Counter lets numbers from 2 to itself be put behind the last candidate, in
+	// front of an @, where every candidate is taken; 0 does not.
+	Counter int `json:"counter,omitempty"`
+	// Empty says what becomes of the attribute where the rule gives nothing: Clear,
+	// Leave, or Retract, which is the same as "". Where it is given, an empty text
+	// is nothing too.
+	Empty string `json:"empty,omitempty"`
 }
 
 // GroupRule makes one group of the target from each group for which When holds.
@@ -99,6 +116,10 @@ type rule struct {
 	to   destination
 	ref  bool
 	from *expression
+	// unique are the candidates, where there is no from.
+	unique  []*expression
+	counter int
+	empty   string
 }
 
 type groupRule struct {
@@ -124,6 +145,7 @@ func Compile(spec Spec) (*Mapping, []Problem) {
 	problems = append(problems, found...)
 	m.users, found = compileUsers(people, spec.Users)
 	problems = append(problems, found...)
+	problems = append(problems, checkAttributes(spec, m.users)...)
 	m.groups, found = compileGroups(people, spec.Groups)
 	problems = append(problems, found...)
 	problems = append(problems, checkTests(spec.Tests)...)
@@ -157,16 +179,28 @@ func compileUsers(people *language, specs []Rule) (rules []rule, problems []Prob
 			problems = append(problems, to.claim(taken, r.name)...)
 			named = named || to.String() == "userName"
 		}
-		var found []Problem
-		r.to = to
-		r.from, found = people.compile(r.name+".from", spec.From, to.accepts(r.ref)...)
-		problems = append(problems, found...)
+		r.to, r.empty = to, spec.Empty
+		problems = append(problems, r.checkEmpty()...)
+		problems = append(problems, r.compile(people, spec)...)
 		rules = append(rules, r)
 	}
 	if !named {
 		problems = append(problems, Problem{Field: "users", Message: "no rule writes userName, which every SCIM account must have"})
 	}
 	return rules, problems
+}
+
+// compile reads the rule's expressions.
+func (r *rule) compile(people *language, spec Rule) (problems []Problem) {
+	if len(spec.Unique) > 0 {
+		return r.compileUnique(people, spec)
+	}
+	if spec.Counter > 0 {
+		problems = append(problems, Problem{Field: r.name + ".counter", Message: "only the candidates of unique are counted"})
+	}
+	from, found := people.compile(r.name+".from", spec.From, r.to.accepts(r.ref)...)
+	r.from = from
+	return append(problems, found...)
 }
 
 func compileGroups(people *language, specs []GroupRule) (rules []groupRule, problems []Problem) {

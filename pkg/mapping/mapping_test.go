@@ -512,8 +512,8 @@ func TestPeopleAreGroupedByRules(t *testing.T) {
 			{DisplayName: `group.name`},
 		}
 	}))
-	for title, want := range map[string][]string{"Lead": {"dept-it", "leads"}, "": {"dept-it"}} {
-		got, err := m.Desired(Person{Key: "1", Active: true, Attributes: map[string]any{"email": "a@b.example", "title": title, "department": "it"}})
+	for title, want := range map[string][]string{"Lead": {"dept-Support", "leads"}, "": {"dept-Support"}} {
+		got, err := m.Desired(Person{Key: "1", Active: true, Attributes: map[string]any{"email": "a@b.example", "title": title, "department": "Support"}})
 		if diff := cmp.Diff(want, got.Groups); diff != "" || err != nil {
 			t.Errorf("%q: %v %s", title, err, diff)
 		}

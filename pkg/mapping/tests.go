@@ -81,6 +81,9 @@ func (m *Mapping) run(field string, t Test) (failures []TestFailure) {
 		return failures
 	}
 	r, err := m.account(values)
+	if err == nil {
+		err = r.takeFirst() // as if the person were alone
+	}
 	if err != nil {
 		return append(failures, TestFailure{field, "an account", told(err)})
 	}

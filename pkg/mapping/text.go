@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	xlanguage "golang.org/x/text/language"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -92,6 +93,53 @@ func left(text string, n int64) string {
 func right(text string, n int64) string {
 	runes := []rune(text)
 	return string(runes[len(runes)-clamp(n, len(runes)):])
+}
+
+// mid is n characters of text from a place, 1 being the first; fewer where there
+// are fewer.
+func mid(text string, from, n int64) string {
+	runes := []rune(text)
+	start := clamp(max(from, 1)-1, len(runes))
+	return string(runes[start : start+clamp(n, len(runes)-start)])
+}
+
+// maxPad is the greatest width that is filled up.
+const maxPad = 256
+
+// pad is text filled up from the left to n characters.
+func pad(text string, n int64, with string) (string, bool) {
+	if utf8.RuneCountInString(with) != 1 || n > maxPad {
+		return "", false
+	}
+	return strings.Repeat(with, int(max(0, n-int64(utf8.RuneCountInString(text))))) + text, true
+}
+
+// truth is what systems write for yes and no.
+func truth(text string) (yes, ok bool) {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "true", "yes", "y", "1", "on":
+		return true, true
+	case "false", "no", "n", "0", "off":
+		return false, true
+	default:
+		return false, false
+	}
+}
+
+// maxLocale bounds what is read as a language tag, in bytes (RFC 5646, 4.4.1
+// asks for 35).
+const maxLocale = 64
+
+// locale is a language tag in the form of RFC 5646: "de_ch" becomes "de-CH".
+func locale(text string) (string, bool) {
+	if len(text) > maxLocale {
+		return "", false
+	}
+	tag, err := xlanguage.Parse(strings.TrimSpace(text))
+	if err != nil || tag == xlanguage.Und {
+		return "", false
+	}
+	return tag.String(), true
 }
 
 func clamp(n int64, most int) int {

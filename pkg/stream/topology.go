@@ -34,6 +34,8 @@ const (
 	Directory  = "DIRECTORY"
 	Groups     = "GROUPS"
 	Members    = "MEMBERS"
+	Names      = "NAMES"
+	Links      = "LINKS"
 )
 
 // The lanes of a target, most urgent first.
@@ -195,6 +197,8 @@ func Design(targets []string, replicas int) Topology {
 			{Members, 1, "who should be in each (target, group), and who was made a member"},
 			{Feeds, 1, "last good snapshot of each source, as keys and hashes"},
 			{Directory, 1, "resources that identity providers keep at the SCIM door, and events of theirs on the way"},
+			{Names, 1, "names that are somebody's in a target, for good; as hashes"},
+			{Links, 1, "whom the keys of following sources mean, and who has the values that people are found by"},
 		},
 	}
 	for _, target := range targets {

@@ -45,7 +45,7 @@ func TestAppliedDesignLosesNothing(t *testing.T) {
 		"ADVISORIES":    {"Limits", "DiscardOld", "File", false, false, -1, "168h0m0s"},
 		"KV_IDENTITIES": bucket(1), "KV_ACCOUNTS": bucket(1), "KV_TARGETS": bucket(5), "KV_GUARDS": bucket(1), "KV_BOOKS": bucket(1),
 		"KV_CASES": bucket(5), "KV_RUNS": bucket(1), "KV_FEEDS": bucket(1), "KV_GROUPS": bucket(1), "KV_MEMBERS": bucket(1),
-		"KV_DIRECTORY": bucket(1),
+		"KV_DIRECTORY": bucket(1), "KV_NAMES": bucket(1), "KV_LINKS": bucket(1),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

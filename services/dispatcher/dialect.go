@@ -132,7 +132,10 @@ func feasible(k profile.Knobs, ops []scim.Operation) (can []scim.Operation, cann
 // difference is what to change, and what differs and cannot be changed. Where
 // the dialect needs the account as the target shows it, it is read first.
 func (p *pursuit) difference(ctx context.Context, k profile.Knobs, desired scim.Resource) (ops []scim.Operation, cannot []string, err error) {
-	ops, cannot = feasible(k, scim.Diff(p.account.Sent, p.observed, desired))
+	if err := p.lookForCleared(ctx); err != nil {
+		return nil, nil, err
+	}
+	ops, cannot = feasible(k, scim.Diff(p.baseline(), p.observed, desired))
 	if p.observed != nil || len(ops) == 0 || k.Update == "put" {
 		return ops, cannot, nil
 	}
@@ -144,7 +147,7 @@ func (p *pursuit) difference(ctx context.Context, k profile.Knobs, desired scim.
 		return nil, nil, fmt.Errorf("read an account: %w", err)
 	}
 	p.observe(observed)
-	ops, cannot = feasible(k, scim.Diff(p.account.Sent, p.observed, desired))
+	ops, cannot = feasible(k, scim.Diff(p.baseline(), p.observed, desired))
 	return ops, cannot, nil
 }
 

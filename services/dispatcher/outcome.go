@@ -20,7 +20,7 @@ func (p *pursuit) outcome(ctx context.Context) *joineryv1.Outcome {
 		EventId: c.GetEventId(), CommandId: c.GetId(), Target: p.name, Identity: c.GetIdentity(),
 		Revision: c.GetRevision(), Lane: c.GetLane(), Operation: p.operation, Attributes: p.changed,
 		Requests: p.requests, Attempts: int32(p.account.Attempts + 1), RemoteId: p.account.RemoteID,
-		TraceId: traceID(ctx), ReceivedAt: c.GetIssuedAt(), At: timestamppb.Now(),
+		TraceId: traceID(ctx), ReceivedAt: c.GetIssuedAt(), At: timestamppb.Now(), Mapping: c.GetMapping(),
 	}
 }
 
@@ -40,6 +40,9 @@ func (p *pursuit) finish(ctx context.Context, o *joineryv1.Outcome) error {
 		Result: o.GetResult().String(), Operation: o.GetOperation(), Event: o.GetEventId(),
 		Command: o.GetCommandId(), Revision: o.GetRevision(), Reason: o.GetReason(),
 		Requests: o.GetRequests(), Changed: o.GetAttributes(), At: o.GetAt().AsTime(),
+	}
+	if o.GetResult() == joineryv1.Result_RESULT_APPLIED || o.GetResult() == joineryv1.Result_RESULT_NO_CHANGE {
+		p.account.Mapping = p.cmd.GetMapping()
 	}
 	err := p.save(ctx)
 	crash.At(ctx, crash.DispatcherStored)

@@ -164,6 +164,7 @@ func (p *pursuit) observe(r scim.Resource) {
 // update sends the difference, as far as the target can carry it out; what it
 // cannot is reported.
 func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
+	desired = p.keeping(desired)
 	ops, cannot, err := p.difference(ctx, p.knobs(), desired)
 	if err != nil {
 		return err

@@ -56,7 +56,7 @@ func writeStory(w io.Writer, s deadletter.Story) {
 		row(w, name, s.Current[name], o.Source, o.At)
 	}
 	fmt.Fprintln(w)
-	row(w, "TARGET", "WANTED", "SINCE", "BECAUSE OF", "WHY", "SHOWS", "ID THERE", "LAST OUTCOME")
+	row(w, "TARGET", "WANTED", "SINCE", "BECAUSE OF", "WHY", "SHOWS", "ID THERE", "LAST OUTCOME", "MAPPING")
 	shown := map[string]identity.Account{}
 	for _, a := range s.Accounts {
 		shown[a.Target] = a
@@ -64,7 +64,7 @@ func writeStory(w io.Writer, s deadletter.Story) {
 	for _, target := range slices.Sorted(maps.Keys(p.Wishes)) {
 		wish, a := p.Wishes[target], shown[target]
 		row(w, target, wish.Wish, wish.Since, wish.Event, wish.Because.String(), a.State, a.RemoteID,
-			strings.ToLower(strings.TrimPrefix(a.Outcome.Result, "RESULT_"))+" "+a.Outcome.Operation)
+			strings.ToLower(strings.TrimPrefix(a.Outcome.Result, "RESULT_"))+" "+a.Outcome.Operation, versions(wish, a))
 	}
 	if len(s.Scheduled) > 0 {
 		fmt.Fprintln(w)
@@ -82,6 +82,17 @@ func writeStory(w io.Writer, s deadletter.Story) {
 	if len(s.Cases) > 0 {
 		fmt.Fprintln(w)
 		writeCases(w, s.Cases)
+	}
+}
+
+// versions is the version of the mapping that made what the account shows and,
+// where it is another, the one that made what it should show.
+func versions(wish identity.Wish, a identity.Account) string {
+	switch a.Mapping {
+	case "", wish.Mapping:
+		return wish.Mapping
+	default:
+		return a.Mapping + " -> " + wish.Mapping
 	}
 }
 

@@ -110,7 +110,7 @@ Exit codes: 0 done; 1 failed; 2 wrong command line or configuration;
 		&cobra.Group{ID: "run", Title: "Run it:"},
 		&cobra.Group{ID: "ask", Title: "Ask and decide:"},
 	)
-	for _, c := range []*cobra.Command{t.up(), t.demo(), t.sim(), t.validate(), t.send(), t.bench()} {
+	for _, c := range []*cobra.Command{t.up(), t.demo(), t.sim(), t.validate(), t.schema(), t.send(), t.bench()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

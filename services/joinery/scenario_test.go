@@ -307,6 +307,8 @@ func (s *scene) do(verb, args string) {
 		s.send(first, rest)
 	case "publish":
 		s.publish(first, rest)
+	case "from":
+		s.sendFrom(first, rest)
 	case "set":
 		s.push(args)
 	case "scim":

@@ -280,11 +280,14 @@ func (t *theatre) misshown(p *company.Person, a scim.Resource, all map[string][]
 	if !t.managers {
 		return ""
 	}
-	var want any
-	if p.Manager != nil && len(all[p.Manager.ID]) == 1 {
-		want = all[p.Manager.ID][0].ID()
+	got, shown := a.Get(scim.EnterpriseSchema + ":manager.value")
+	if p.Manager == nil || len(all[p.Manager.ID]) == 0 {
+		if shown {
+			return "manager"
+		}
+		return ""
 	}
-	if got, _ := a.Get(scim.EnterpriseSchema + ":manager.value"); got != want {
+	if !slices.ContainsFunc(all[p.Manager.ID], func(m scim.Resource) bool { return m.ID() == got }) {
 		return "manager"
 	}
 	return ""

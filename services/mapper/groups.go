@@ -54,7 +54,7 @@ func (s *Service) gather(ctx context.Context, rec *identity.Record, event string
 	}
 	for _, target := range slices.Sorted(maps.Keys(rec.Wishes)) {
 		w := rec.Wishes[target]
-		for _, group := range slices.Sorted(slices.Values(slices.Concat(w.Groups, w.Left))) {
+		for _, group := range slices.Sorted(slices.Values(slices.Concat(w.Groups, w.Quit))) {
 			if err := s.enrol(ctx, rec, target, group, event); err != nil {
 				return fmt.Errorf("change who is in a group of %s: %w", target, err)
 			}

@@ -54,6 +54,7 @@ type Service struct {
 	members    Members
 	outbox     Outbox
 	targets    atomic.Pointer[Targets]
+	sources    atomic.Pointer[Sources]
 	log        *slog.Logger
 	tracer     trace.Tracer
 	events     *telemetry.Counter
@@ -77,6 +78,7 @@ func New(identities Identities, outbox Outbox, targets Targets, tel *telemetry.T
 		scheduled: tel.Metrics.Gauge("joinery_mapper_scheduled", "Wake-ups that are to come."),
 	}
 	s.targets.Store(&targets)
+	s.sources.Store(&Sources{})
 	return s
 }
 
@@ -116,8 +118,16 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 		}
 		return done, s.conclude(ctx, e, done)
 	}
+	named := identity.IDOf(e.GetIdentityKey())
+	e, err := s.correlate(ctx, e)
+	if err != nil {
+		return handled{}, err
+	}
 	done, err := s.store(ctx, e)
 	if err != nil {
+		return done, err
+	}
+	if err := s.index(ctx, e); err != nil {
 		return done, err
 	}
 	crash.At(ctx, crash.MapperStored)
@@ -128,6 +138,9 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 		return done, err
 	}
 	if err := s.arm(ctx, &done.record); err != nil {
+		return done, err
+	}
+	if err := s.answer(ctx, named, s.outcome(ctx, e, done)); err != nil {
 		return done, err
 	}
 	return done, s.conclude(ctx, e, done)
@@ -150,9 +163,9 @@ func (s *Service) store(ctx context.Context, e *joineryv1.LifecycleEvent) (handl
 		if err != nil && !errors.Is(err, stream.ErrNotFound) {
 			return handled{}, fmt.Errorf("read an identity: %w", err)
 		}
-		done, err := s.fold(rec, e)
+		done, err := s.fold(ctx, rec, e)
 		if err != nil {
-			return handled{}, fault.Mark(fault.Permanent, fmt.Errorf("fold an event: %w", err))
+			return handled{}, err
 		}
 		if done.record.Revision == rec.Revision {
 			return done, nil
@@ -170,20 +183,24 @@ func (s *Service) store(ctx context.Context, e *joineryv1.LifecycleEvent) (handl
 
 // fold computes the person after the event. The revision grows only where
 // there is something to store.
-func (s *Service) fold(rec identity.Record, e *joineryv1.LifecycleEvent) (handled, error) {
+func (s *Service) fold(ctx context.Context, rec identity.Record, e *joineryv1.LifecycleEvent) (handled, error) {
 	before := rec.Revision
 	effect, err := rec.Fold(e)
 	if err != nil {
-		return handled{}, err
+		return handled{}, fault.Mark(fault.Permanent, fmt.Errorf("fold an event: %w", err))
 	}
+	s.heed(&rec)
 	known := slices.ContainsFunc(rec.Events, func(f identity.Fact) bool { return f.Event == e.GetId() })
 	rec.Revision = before + 1
 	now := time.Now().UTC()
 	lookAt(&rec, now)
-	changed, problems := s.Targets().plan(&rec, reason{
+	changed, problems := s.Targets().plan(ctx, &rec, reason{
 		event: e.GetId(), source: e.GetSource(), cause: joineryv1.Cause_CAUSE_EVENT,
 		trigger: e.GetTrigger(), urgent: e.GetUrgent(), now: now,
 	})
+	if err := namesFailed(problems); err != nil {
+		return handled{}, err
+	}
 	if effect != identity.Applied && len(changed) == 0 && known {
 		rec.Revision = before
 	} else {

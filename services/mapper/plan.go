@@ -1,6 +1,7 @@
 package mapper
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -30,6 +31,9 @@ type Target struct {
 	// GroupName is what a source's group is called in the target, "" where it is none
 	// there; nil where groups of sources are left alone.
 	GroupName func(mapping.Group) (string, error)
+	// Names is where names that must be unique are reserved. It may be nil for a
+	// mapping without any.
+	Names Names
 	// Simulated targets get no wishes and so no commands.
 	Simulated bool
 }
@@ -57,7 +61,7 @@ type problem struct {
 // plan brings the wishes of a record in line with the targets, and says which
 // changed. The record's revision must already be the new one. Each target
 // stands alone: a mapping that fails leaves that target's wish as it was.
-func (ts Targets) plan(rec *identity.Record, why reason) (changed []string, problems []problem) {
+func (ts Targets) plan(ctx context.Context, rec *identity.Record, why reason) (changed []string, problems []problem) {
 	who := standingOf(rec)
 	for _, name := range slices.Sorted(maps.Keys(ts)) {
 		target := ts[name]
@@ -65,7 +69,7 @@ func (ts Targets) plan(rec *identity.Record, why reason) (changed []string, prob
 			continue
 		}
 		old, had := rec.Wishes[name]
-		wish, due, err := target.wish(name, who, old, had)
+		wish, due, err := target.wish(ctx, name, rec, who, old, had)
 		if err != nil {
 			problems = append(problems, problem{name, err})
 			continue
@@ -108,12 +112,15 @@ func (t Target) includes(name, id string) bool {
 //	          to be done
 //	no        present           disabled or absent, by the target's policy
 //	no        disabled, absent  as it was
-func (t Target) wish(name string, who standing, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
+func (t Target) wish(ctx context.Context, name string, rec *identity.Record, who standing, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
 	result, err := t.Desired(who.in(name))
 	if err != nil {
 		return identity.Wish{}, false, err
 	}
 	if result.Assigned {
+		if err := settleNames(ctx, t.Names, name, rec.ID, &result); err != nil {
+			return identity.Wish{}, false, err
+		}
 		resource, err := plain(result.Resource)
 		if err != nil {
 			return identity.Wish{}, false, err
@@ -121,6 +128,7 @@ func (t Target) wish(name string, who standing, old identity.Wish, had bool) (w 
 		w := identity.Wish{
 			Wish: identity.Present, Resource: resource, Rules: result.Rules, Mapping: t.Version,
 			References: opaque(result.References), Because: who.given(name, t.Rule, result.ByGrant),
+			Cleared: result.Cleared, Left: result.Left,
 		}
 		w.Groups, w.Made = t.memberships(who, result.Groups)
 		return w, true, nil

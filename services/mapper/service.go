@@ -121,12 +121,16 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		if err != nil {
 			return false, fmt.Errorf("read an identity: %w", err)
 		}
+		s.heed(&rec)
 		rec.Revision++
 		now := time.Now().UTC()
 		lookAt(&rec, now)
-		changed, problems := s.Targets().plan(&rec, reason{
+		changed, problems := s.Targets().plan(ctx, &rec, reason{
 			event: event, cause: joineryv1.Cause_CAUSE_CONFIGURATION, bulk: true, now: now,
 		})
+		if err := namesFailed(problems); err != nil {
+			return false, err
+		}
 		done := handled{record: rec, problems: problems}
 		if len(changed) > 0 {
 			rec.UpdatedAt = now

@@ -175,8 +175,12 @@ func (s *Service) storeWoken(ctx context.Context, id string, due time.Time) (han
 		why := because(&rec, due, now)
 		news := len(rec.ScheduledAfter(rec.AsOf)) > 0 && !rec.ScheduledAfter(rec.AsOf)[0].At.After(now)
 		lookAt(&rec, now)
+		s.heed(&rec)
 		rec.Revision++
-		changed, problems := s.Targets().plan(&rec, why)
+		changed, problems := s.Targets().plan(ctx, &rec, why)
+		if err := namesFailed(problems); err != nil {
+			return handled{}, "", err
+		}
 		done := handled{record: rec, problems: problems}
 		if !news && len(changed) == 0 {
 			done.record.Revision--

@@ -247,7 +247,14 @@ type ProvisioningCommand struct {
 	Approval *Approval `protobuf:"bytes,18,opt,name=approval,proto3" json:"approval,omitempty"`
 	// Present where the command is about a group; identity is then the group's id,
 	// and resource is empty. Who should be in it is in bucket MEMBERS.
-	Group         *GroupWish `protobuf:"bytes,19,opt,name=group,proto3" json:"group,omitempty"`
+	Group *GroupWish `protobuf:"bytes,19,opt,name=group,proto3" json:"group,omitempty"`
+	// The version of the target's mapping that made the wish.
+	Mapping string `protobuf:"bytes,20,opt,name=mapping,proto3" json:"mapping,omitempty"`
+	// Attribute paths that the account must not have, whoever gave them to it.
+	Cleared []string `protobuf:"bytes,21,rep,name=cleared,proto3" json:"cleared,omitempty"`
+	// Attribute paths that stay as the account has them, also where they were
+	// sent before.
+	Left          []string `protobuf:"bytes,22,rep,name=left,proto3" json:"left,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,6 +418,27 @@ func (x *ProvisioningCommand) GetApproval() *Approval {
 func (x *ProvisioningCommand) GetGroup() *GroupWish {
 	if x != nil {
 		return x.Group
+	}
+	return nil
+}
+
+func (x *ProvisioningCommand) GetMapping() string {
+	if x != nil {
+		return x.Mapping
+	}
+	return ""
+}
+
+func (x *ProvisioningCommand) GetCleared() []string {
+	if x != nil {
+		return x.Cleared
+	}
+	return nil
+}
+
+func (x *ProvisioningCommand) GetLeft() []string {
+	if x != nil {
+		return x.Left
 	}
 	return nil
 }
@@ -590,7 +618,7 @@ var File_joinery_v1_command_proto protoreflect.FileDescriptor
 const file_joinery_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18joinery/v1/command.proto\x12\n" +
-	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\x8b\a\n" +
+	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xd3\a\n" +
 	"\x13ProvisioningCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -613,7 +641,10 @@ const file_joinery_v1_command_proto_rawDesc = "" +
 	"references\x12\x16\n" +
 	"\x06repeat\x18\x11 \x01(\rR\x06repeat\x120\n" +
 	"\bapproval\x18\x12 \x01(\v2\x14.joinery.v1.ApprovalR\bapproval\x12+\n" +
-	"\x05group\x18\x13 \x01(\v2\x15.joinery.v1.GroupWishR\x05group\x1a8\n" +
+	"\x05group\x18\x13 \x01(\v2\x15.joinery.v1.GroupWishR\x05group\x12\x18\n" +
+	"\amapping\x18\x14 \x01(\tR\amapping\x12\x18\n" +
+	"\acleared\x18\x15 \x03(\tR\acleared\x12\x12\n" +
+	"\x04left\x18\x16 \x03(\tR\x04left\x1a8\n" +
 	"\n" +
 	"RulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

@@ -191,8 +191,10 @@ type Outcome struct {
 	// The W3C trace id.
 	TraceId string `protobuf:"bytes,21,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	// When the event was received and when this was decided.
-	ReceivedAt    *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=at,proto3" json:"at,omitempty"`
+	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	At         *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=at,proto3" json:"at,omitempty"`
+	// The version of the target's mapping behind the command.
+	Mapping       string `protobuf:"bytes,30,opt,name=mapping,proto3" json:"mapping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,12 +390,19 @@ func (x *Outcome) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Outcome) GetMapping() string {
+	if x != nil {
+		return x.Mapping
+	}
+	return ""
+}
+
 var File_joinery_v1_outcome_proto protoreflect.FileDescriptor
 
 const file_joinery_v1_outcome_proto_rawDesc = "" +
 	"\n" +
 	"\x18joinery/v1/outcome.proto\x12\n" +
-	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\"\xdc\x05\n" +
+	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\"\xf6\x05\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x11.joinery.v1.StageR\x05stage\x12*\n" +
@@ -422,7 +431,8 @@ const file_joinery_v1_outcome_proto_rawDesc = "" +
 	"\btrace_id\x18\x15 \x01(\tR\atraceId\x12;\n" +
 	"\vreceived_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12*\n" +
-	"\x02at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x02at*V\n" +
+	"\x02at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\amapping\x18\x1e \x01(\tR\amapping*V\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTAGE_MAPPER\x10\x01\x12\x14\n" +

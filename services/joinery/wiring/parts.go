@@ -130,7 +130,16 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := mapper.New(identities, b.outbox, wishers(b.folder.Load()), b.telemetry).WithGroups(groups, members)
+	names, err := stream.OpenBucket[identity.Name](ctx, b.conn, stream.Names)
+	if err != nil {
+		return nil, err
+	}
+	links, err := stream.OpenBucket[identity.Link](ctx, b.conn, stream.Links)
+	if err != nil {
+		return nil, err
+	}
+	s := mapper.New(identities, b.outbox, wishers(b.folder.Load(), names), b.telemetry).WithGroups(groups, members)
+	s.Heed(sourcesOf(b.folder.Load(), links))
 	lifecycle := b.conn.Subscriber(stream.SubscriberOptions{
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
 		Key: func(subject string) string { return stream.Token(subject, 3) },
@@ -139,7 +148,8 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 		Stream: stream.Schedules, Durable: "mapper-wakes", Concurrency: mapper.WakeConcurrency,
 	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
-		_, err := s.Recompute(ctx, wishers(folder), "config-"+fingerprint(folder))
+		s.Heed(sourcesOf(folder, links))
+		_, err := s.Recompute(ctx, wishers(folder, names), "config-"+fingerprint(folder))
 		return err
 	}
 	return &Part{
@@ -160,12 +170,12 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	}, nil
 }
 
-func wishers(folder *config.Folder) mapper.Targets {
+func wishers(folder *config.Folder, names mapper.Names) mapper.Targets {
 	out := mapper.Targets{}
 	for name, t := range folder.Targets {
 		out[name] = mapper.Target{
 			Desired: t.Mapping.Desired, Rule: t.Assign, Version: t.Mapping.Version, Deprovision: t.Deprovision.Action,
-			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate", GroupName: groupName(t.Mapping),
+			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate", Names: names, GroupName: groupName(t.Mapping),
 		}
 	}
 	return out
@@ -182,6 +192,7 @@ func groupName(m *mapping.Mapping) func(mapping.Group) (string, error) {
 // fingerprint names a configuration in subjects.
 func fingerprint(folder *config.Folder) string {
 	h := sha256.New()
+	fmt.Fprintln(h, folder.Joinery.Precedence)
 	for _, name := range slices.Sorted(maps.Keys(folder.Targets)) {
 		fmt.Fprintln(h, name, folder.Targets[name].Version)
 	}
