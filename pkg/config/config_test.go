@@ -125,7 +125,7 @@ func TestExampleFolderIsReadWhole(t *testing.T) {
 			URL: "nats://nats-1:4222,nats://nats-2:4222", Credentials: Secret{File: filepath.Join(dir, "secrets/joinery.creds")},
 			MonitorURL: "http://nats-1:8222", Durability: "always", Replicas: 3,
 		},
-		Limiter:   Limiter{Address: "redis:6379", Password: Secret{Env: "REDIS_PASSWORD"}},
+		Limiter:   Limiter{Address: "redis:6379", Password: Secret{Env: "REDIS_PASSWORD"}, Replicas: 1},
 		Telemetry: Telemetry{OTLP: "http://jaeger:4318", LogLevel: "debug"},
 		Console:   Console{Listen: "127.0.0.1:8081", Token: Secret{Env: "CONSOLE_TOKEN"}},
 		Ingest:    Ingest{Listen: ":8080"},
@@ -222,7 +222,7 @@ func TestCompiledRulesWork(t *testing.T) {
 func TestEmptyFolderHasDefaults(t *testing.T) {
 	f := loaded(t, t.TempDir())
 	want := Joinery{
-		Broker: Broker{Durability: "always", Replicas: 1}, Telemetry: Telemetry{LogLevel: "info"},
+		Limiter: Limiter{Replicas: 1}, Broker: Broker{Durability: "always", Replicas: 1}, Telemetry: Telemetry{LogLevel: "info"},
 		Console: Console{Listen: ":8081"}, Ingest: Ingest{Listen: ":8080"},
 		Alerts: Alerts{Objective: 15 * time.Minute},
 	}

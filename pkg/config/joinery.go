@@ -32,6 +32,7 @@ type Broker struct {
 type Limiter struct {
 	Address  string `yaml:"address" doc:"Host and port of the Redis server. Empty: the one that the command line names, or an embedded one."`
 	Password Secret `yaml:"password" doc:"The password of the Redis server."`
+	Replicas int    `yaml:"replicas" default:"1" min:"1" max:"100" doc:"How many dispatchers share the rates: while Redis is away, each keeps to its share."`
 }
 
 // Telemetry is where traces go and how much is logged.

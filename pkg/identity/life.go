@@ -114,7 +114,7 @@ func (l life) jobs() []string {
 // naming any.
 func of(job string) func(Statement) bool {
 	return func(s Statement) bool {
-		return s.Employment == job || (s.Employment == "" && !(s.meaning().track == employment && s.meaning().opens))
+		return s.Employment == job || (s.Employment == "" && (s.meaning().track != employment || !s.meaning().opens))
 	}
 }
 

@@ -138,7 +138,7 @@ func (m *Mapping) failure(rule, path string, err error) error {
 func (m *Mapping) Desired(p Person) (Result, error) {
 	values := p.values()
 	assigned, err := m.assigned(values)
-	if err != nil || !(assigned || p.Granted) {
+	if err != nil || (!assigned && !p.Granted) {
 		return Result{}, err
 	}
 	r, err := m.account(values)

@@ -3,6 +3,7 @@ package scim_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -78,7 +79,7 @@ func FuzzParse(f *testing.F) {
 		var want any
 		err := d.Decode(&want)
 		if err == nil {
-			if _, err = d.Token(); err == io.EOF {
+			if _, err = d.Token(); errors.Is(err, io.EOF) {
 				err = nil
 			} else {
 				err = fmt.Errorf("data after the end: %w", err)

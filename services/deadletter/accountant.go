@@ -89,7 +89,9 @@ const (
 	sweepEvery = 30 * time.Second
 	// maxGaps bounds what is kept open; beyond it the books wait where they are,
 	// and the alarm has long been raised.
-	maxGaps = 5000
+	maxGaps = 2500
+	// maxWhy bounds the reason of one gap: the books are one value of at most 1 MiB.
+	maxWhy = 120
 	// sweepMost bounds how much one comparison reads, so that it is stored now and then.
 	sweepMost = 20_000
 )
@@ -147,10 +149,10 @@ func (a *Accountant) Sweep(ctx context.Context) (Book, error) {
 	if err := a.close(ctx, &book, open); err != nil {
 		return book, err
 	}
+	a.tell(ctx, book) // before anything that may fail: the alarm counts most
 	if _, err := a.Books.Put(ctx, bookKey, book, rev); err != nil {
 		return book, fmt.Errorf("store the books: %w", err)
 	}
-	a.tell(ctx, book)
 	return book, nil
 }
 
@@ -247,9 +249,9 @@ func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) e
 	now := time.Now().UTC()
 	why := map[string]string{}
 	book.Gaps, book.At = []Gap{}, now
-	for g := range open {
+	for _, g := range distinctGaps(open) {
 		if _, asked := why[g.Target]; !asked && g.Target != "" {
-			why[g.Target] = a.Closed(ctx, g.Target)
+			why[g.Target] = shortened(a.Closed(ctx, g.Target))
 		}
 		g.Why, g.Overdue = why[g.Target], now.Sub(g.Since) > a.Objective
 		if settled, err := a.settle(ctx, g); err != nil {
@@ -266,6 +268,30 @@ func (a *Accountant) close(ctx context.Context, book *Book, open map[Gap]bool) e
 		return strings.Compare(x.Target+x.Identity+x.Event, y.Target+y.Identity+y.Event)
 	})
 	return nil
+}
+
+// distinctGaps is the gaps without those that were found twice, by the event and
+// by its command; the older time stays.
+func distinctGaps(open map[Gap]bool) map[[3]string]Gap {
+	out := make(map[[3]string]Gap, len(open))
+	for g := range open {
+		key := [3]string{g.Event, g.Identity, g.Target}
+		if other, twice := out[key]; twice {
+			if other.Since.Before(g.Since) {
+				g.Since = other.Since
+			}
+			g.Revision, g.Group = max(g.Revision, other.Revision), g.Group || other.Group
+		}
+		out[key] = g
+	}
+	return out
+}
+
+func shortened(why string) string {
+	if runes := []rune(why); len(runes) > maxWhy {
+		return string(runes[:maxWhy]) + "…"
+	}
+	return why
 }
 
 // settle records the end of a command that a newer one took the place of without

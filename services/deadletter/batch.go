@@ -173,9 +173,9 @@ func (d *Desk) Decide(ctx context.Context, id string, v Verdict) (Decided, error
 	if v.Hash != b.Hash {
 		return Decided{}, ErrChanged
 	}
-	left := map[string]bool{}
+	left, looked := map[string]bool{}, map[string]Item{}
 	for _, item := range b.Items {
-		left[item.Case] = true
+		left[item.Case], looked[item.Case] = true, item
 	}
 	for _, name := range slices.Concat(v.Only, v.Reject) {
 		if !left[name] {
@@ -199,7 +199,7 @@ func (d *Desk) Decide(ctx context.Context, id string, v Verdict) (Decided, error
 		if !left[name] {
 			continue // rejected in the same breath
 		}
-		if err := d.approve(ctx, name, v, consent); err != nil {
+		if err := d.approve(ctx, looked[name], v, consent); err != nil {
 			return done, err
 		}
 		delete(left, name)
@@ -212,10 +212,14 @@ func (d *Desk) Decide(ctx context.Context, id string, v Verdict) (Decided, error
 
 // approve sends one case with a person's consent. The case counts as decided
 // only when the command is stored: a lost one can be approved again.
-func (d *Desk) approve(ctx context.Context, id string, v Verdict, consent *joineryv1.Approval) error {
+func (d *Desk) approve(ctx context.Context, looked Item, v Verdict, consent *joineryv1.Approval) error {
+	id := looked.Case
 	c, _, err := d.cases.Get(ctx, id)
 	if err != nil {
 		return fmt.Errorf("read case %s: %w", id, err)
+	}
+	if now := c.item(); now.Revision != looked.Revision || now.Wish != looked.Wish {
+		return ErrChanged // something else is held by now than what was looked at
 	}
 	next, err := c.approved(time.Now(), v.By, v.Note)
 	if err != nil {

@@ -66,7 +66,7 @@ type Step struct {
 const maxHistory = 100
 
 // ErrNothingToReplay: the case is about what only its source has.
-var ErrNothingToReplay = errors.New("there is nothing here to send again: the source must; a snapshot with the hash that the reason names to let it through")
+var ErrNothingToReplay = errors.New("there is nothing here to send again: correct the rules or the data, and what is wished for then is sent by itself; a snapshot is sent again by its source, with the hash that the reason names")
 
 // ErrDecided: the case is not open, so there is nothing to decide.
 var ErrDecided = errors.New("the case is not open")

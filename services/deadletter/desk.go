@@ -154,6 +154,9 @@ func (d *Desk) Replay(ctx context.Context, id, by, note string) (Case, error) {
 		if c.Batch != "" {
 			return c, ErrApprove
 		}
+		if err := d.wished(ctx, c); err != nil {
+			return c, err
+		}
 		return c.replayed(time.Now(), by, note)
 	})
 	if err != nil {
@@ -166,6 +169,22 @@ func (d *Desk) Replay(ctx context.Context, id, by, note string) (Case, error) {
 	d.decided.Add(1, c.Target, "replay")
 	d.log.InfoContext(ctx, "case replayed", "case", id, "by", by, "replay", c.Replays)
 	return c, nil
+}
+
+// wished fails where nothing is wished for that a replay could send.
+func (d *Desk) wished(ctx context.Context, c Case) error {
+	letter, err := c.letter()
+	if c.Target == "" || err == nil && letter.GetCommand().GetGroup() != nil {
+		return nil
+	}
+	rec, _, err := d.identities.Get(ctx, c.Identity)
+	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+		return fmt.Errorf("read the identity of case %s: %w", c.ID, err)
+	}
+	if _, wished := rec.Wishes[c.Target]; !wished {
+		return ErrNothingToReplay
+	}
+	return nil
 }
 
 // Discard closes a case without doing anything. Drift that remains is found

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"math"
 	"sync"
 	"time"
 )
@@ -49,10 +48,11 @@ func (b *budget) retry() bool {
 // overBudget is the pause of a retry that the budget does not allow.
 const overBudget = 2 * time.Second
 
-// ramp lets a target that was down have its load back step by step: one command
-// at a time, one more with each that succeeds, until there is no bound.
+// ramp bounds how many commands a target has at a time, over all lanes: a quarter
+// of the places, where there is more than one, is for leavers. A target that was
+// down has its load back step by step.
 //
-//	no bound ──down──▶ 1 ──success──▶ 2 ──success──▶ … ──▶ full: no bound
+//	full ──down──▶ 1 ──success──▶ 2 ──success──▶ … ──▶ full
 type ramp struct {
 	full    int
 	mu      sync.Mutex
@@ -62,15 +62,21 @@ type ramp struct {
 }
 
 func newRamp(full int) *ramp {
-	return &ramp{full: full, allowed: math.MaxInt, freed: make(chan struct{})}
+	full = max(full, 1)
+	return &ramp{full: full, allowed: full, freed: make(chan struct{})}
 }
 
-// enter waits for a place, and gives the function that leaves it.
-func (r *ramp) enter(ctx context.Context) (leave func(), err error) {
+// enter waits for a place, and gives the function that leaves it. urgent may have
+// the places that are kept.
+func (r *ramp) enter(ctx context.Context, urgent bool) (leave func(), err error) {
 	for {
 		r.mu.Lock()
 		freed := r.freed
-		if r.under < r.allowed {
+		places := r.allowed
+		if !urgent && places == r.full {
+			places = max(places-shares(r.full)["urgent"], 1)
+		}
+		if r.under < places {
 			r.under++
 			r.mu.Unlock()
 			return r.leave, nil
@@ -102,13 +108,10 @@ func (r *ramp) down() {
 func (r *ramp) success() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.allowed == math.MaxInt {
-		return
+	if r.allowed < r.full {
+		r.allowed++
+		r.wake()
 	}
-	if r.allowed++; r.allowed >= r.full {
-		r.allowed = math.MaxInt
-	}
-	r.wake()
 }
 
 func (r *ramp) wake() {

@@ -184,7 +184,7 @@ func (t *worker) confirmAgain(ctx context.Context, id string) error {
 		t.vigil.set(id, time.Now().Add(retryDelete)) // unless the watch says otherwise
 		return t.retire(ctx, account)
 	}
-	ctx = withErrand(ctx, joineryv1.Lane_LANE_URGENT, t.life)
+	ctx = withErrand(ctx, errand{lane: joineryv1.Lane_LANE_URGENT, life: t.life, period: t.states.period()})
 	active, err := t.shown(ctx, account)
 	if err != nil {
 		return err
@@ -226,8 +226,8 @@ func (t *worker) shown(ctx context.Context, a identity.Account) (active bool, er
 	if err != nil {
 		return false, fmt.Errorf("read back a disabled account: %w", err)
 	}
-	active, _ = r.Active()
-	return active, nil
+	active, said := r.Active()
+	return active || !said, nil // silence is no proof
 }
 
 // retryDelete is the pause before a deletion that has not come about is asked for

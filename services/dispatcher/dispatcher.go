@@ -164,13 +164,13 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 		attribute.Int64("joinery.revision", int64(c.GetRevision())),
 	))
 	defer span.End()
-	ctx = withErrand(ctx, c.GetLane(), t.life)
+	ctx = withErrand(ctx, errand{lane: c.GetLane(), life: t.life, period: t.states.period()})
 	free, err := t.ledger.pairs.lock(ctx, t.name+"."+c.GetIdentity())
 	if err != nil {
 		return err
 	}
 	defer free()
-	leave, err := t.ramp.enter(ctx)
+	leave, err := t.ramp.enter(ctx, c.GetLane() == joineryv1.Lane_LANE_URGENT)
 	if err != nil {
 		return err
 	}
@@ -241,6 +241,9 @@ func (t *worker) handle(ctx context.Context, c *joineryv1.ProvisioningCommand, f
 		return fault.Retry(p.jitter(overBudget), errBudget)
 	}
 	if err := p.attempt(ctx); err != nil {
+		if errors.Is(err, errOvertaken) {
+			return p.passed(ctx, before)
+		}
 		return p.failed(ctx, err, before)
 	}
 	crash.At(ctx, crash.DispatcherAnswered)
@@ -326,6 +329,14 @@ func (p *pursuit) bygone(ctx context.Context) error {
 	o.Result = joineryv1.Result_RESULT_SUPERSEDED
 	o.SupersededBy = max(p.account.Finished, p.account.Begun)
 	return p.record(ctx, o, p.account.Finished)
+}
+
+// passed records the end of a command that would take something away and is not
+// the newest any more.
+func (p *pursuit) passed(ctx context.Context, before uint64) error {
+	o := p.outcome(ctx)
+	o.Result, o.Operation, o.SupersededBy = joineryv1.Result_RESULT_SUPERSEDED, opNone, p.newer
+	return p.record(ctx, o, before)
 }
 
 // succeeded stores the account with its outcome, then publishes the outcome.

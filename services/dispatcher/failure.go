@@ -144,7 +144,9 @@ func (p *pursuit) giveUp(ctx context.Context, err error, cause joineryv1.DeadLet
 	o := p.outcome(ctx)
 	o.Result, o.CaseId, o.Reason = joineryv1.Result_RESULT_DEAD_LETTERED, d.GetId(), d.GetReason()
 	o.Status, o.ScimType = d.GetStatus(), d.GetScimType()
-	p.account.Case, p.account.LastFailure = d.GetId(), fault.KindOf(err).String()
+	p.account.Case = d.GetId()
+	// What comes next begins with all its attempts.
+	p.account.Attempts, p.account.FirstFailure, p.account.LastFailure = 0, time.Time{}, ""
 	if err := p.finish(ctx, o); err != nil {
 		return err
 	}

@@ -142,12 +142,41 @@ func (p *pursuit) unprotected() error {
 	return nil
 }
 
-// mayTake is asked before anything is taken from a person.
+// errOvertaken: a newer wish of the account waits already.
+var errOvertaken = errors.New("a newer wish waits")
+
+// mayTake is asked before anything is taken from a person: never of a protected
+// account, never for a wish that another lane has a newer one of, and no more than
+// the guard allows.
 func (p *pursuit) mayTake(ctx context.Context, kind string) error {
 	if err := p.unprotected(); err != nil {
 		return err
 	}
+	newest, err := p.newest(ctx, p.name, p.cmd.GetIdentity())
+	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+		return fmt.Errorf("read the newest command: %w", err)
+	}
+	if p.newer = newest.GetRevision(); p.newer > p.cmd.GetRevision() {
+		return errOvertaken
+	}
 	return p.guarded(ctx, kind)
+}
+
+// mayUpdate is asked before an update: one that renames, or makes inactive, takes
+// something away. An account that is only now adopted is nobody's name yet, unless
+// it is protected.
+func (p *pursuit) mayUpdate(ctx context.Context, ops []scim.Operation) error {
+	switch {
+	case p.account.Ownership == "":
+		return nil
+	case slices.ContainsFunc(ops, func(op scim.Operation) bool { return op.Path == "active" && op.Value == false }):
+		return p.mayTake(ctx, guard.Deprovision)
+	case !renames(ops):
+		return nil
+	case p.operation != opNone:
+		return p.unprotected()
+	}
+	return p.mayTake(ctx, guard.Rename)
 }
 
 // renames tells whether operations change what an account is known by.

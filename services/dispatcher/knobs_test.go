@@ -249,10 +249,10 @@ func TestLeavingAndComingBackAsTheTargetHasIt(t *testing.T) {
 		calls []string
 	}{
 		"by DELETE": {profile.Knobs{DisableBy: "delete"}, simulator.Behaviour{}, []string{
-			"1s GET /Users/000001 200", "1s DELETE /Users/000001 204", "2s GET /Users 200", "2s GET /Users 200", "2s POST /Users 201",
+			"1s GET /Users/000001 200", "1s DELETE /Users/000001 204", "1s GET /Users/000001 404", "2s GET /Users 200", "2s GET /Users 200", "2s POST /Users 201",
 		}},
 		"DELETE leaves it inactive": {profile.Knobs{DisableBy: "delete", DeleteMeans: "deactivate"}, simulator.Behaviour{DeleteMeans: "deactivate"}, []string{
-			"1s GET /Users/000001 200", "1s DELETE /Users/000001 204", "2s PATCH /Users/000001 200",
+			"1s GET /Users/000001 200", "1s DELETE /Users/000001 204", "1s GET /Users/000001 200", "2s PATCH /Users/000001 200",
 		}},
 		"back by a create": {
 			profile.Knobs{DisableMeans: "gone", Reactivate: "create"},

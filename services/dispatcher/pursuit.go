@@ -40,6 +40,7 @@ type pursuit struct {
 	ignored   []string
 	withheld  []string // paths that the target cannot change
 	requests  int32
+	newer     uint64 // the revision that waits, where this command is overtaken
 	scim      checked
 }
 
@@ -174,10 +175,8 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 		p.account.Sent, p.ignored = desired, cannot
 		return nil
 	}
-	if renames(ops) && p.account.Ownership != "" && p.operation == opNone {
-		if err := p.mayTake(ctx, guard.Rename); err != nil {
-			return err
-		}
+	if err := p.mayUpdate(ctx, ops); err != nil {
+		return err
 	}
 	if err := p.begin(ctx, opUpdate); err != nil {
 		return err
@@ -189,6 +188,9 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 		p.changed = append(p.changed, op.Path)
 		if op.Path == "active" {
 			p.operation = opEnable
+			if op.Value == false {
+				p.operation = opDisable
+			}
 		}
 	}
 	if err := p.change(ctx, ops); err != nil {
@@ -373,9 +375,7 @@ func (p *pursuit) disabled(ctx context.Context) error {
 	p.operation, p.changed = opDisable, []string{"active"}
 	err := p.change(ctx, []scim.Operation{{Op: "replace", Path: "active", Value: false}})
 	if fault.Is(err, fault.NotFound) {
-		p.unlink()
-		p.confirm()
-		return nil
+		return p.missing(ctx)
 	}
 	if err != nil {
 		return err
@@ -383,17 +383,23 @@ func (p *pursuit) disabled(ctx context.Context) error {
 	return p.confirmDisabled(ctx)
 }
 
+// missing takes an account that the target does not find for gone, once a control
+// request shows that we are talking to the right place.
+func (p *pursuit) missing(ctx context.Context) error {
+	if err := p.scim.Check(ctx); err != nil {
+		return fmt.Errorf("check that a missing account is really missing: %w", err)
+	}
+	p.unlink()
+	p.confirm()
+	return nil
+}
+
 // read fetches the linked account; a link that leads nowhere is dropped.
 func (p *pursuit) read(ctx context.Context) error {
 	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		if err := p.scim.Check(ctx); err != nil {
-			return fmt.Errorf("check that a missing account is really missing: %w", err)
-		}
-		p.unlink()
-		p.confirm()
-		return nil
+		return p.missing(ctx)
 	case err != nil:
 		return fmt.Errorf("read an account: %w", err)
 	}
@@ -422,9 +428,7 @@ func (p *pursuit) relocate(ctx context.Context) (gone bool, err error) {
 func (p *pursuit) confirmDisabled(ctx context.Context) error {
 	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
 	if fault.Is(err, fault.NotFound) {
-		p.unlink()
-		p.confirm()
-		return nil
+		return p.missing(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("read back a disabled account: %w", err)
@@ -484,8 +488,29 @@ func (p *pursuit) remove(ctx context.Context, operation string) error {
 	if err != nil {
 		return fmt.Errorf("delete an account: %w", err)
 	}
-	if missing || p.knobs().DeleteMeans != "deactivate" {
+	if missing {
 		p.unlink()
+		p.confirm()
+		return nil
+	}
+	return p.confirmDeleted(ctx)
+}
+
+// confirmDeleted reads a deleted account back: it is gone, or where deleting means
+// so, inactive.
+func (p *pursuit) confirmDeleted(ctx context.Context) error {
+	observed, err := p.scim.Get(ctx, scim.Users, p.account.RemoteID)
+	switch active, said := observed.Active(); {
+	case fault.Is(err, fault.NotFound):
+		p.unlink()
+	case err != nil:
+		return fmt.Errorf("read back a deleted account: %w", err)
+	case active || !said:
+		return fault.Mark(fault.Transient, errors.New("the target still shows the deleted account"))
+	case p.knobs().DeleteMeans != "deactivate":
+		p.unlink() // an inactive trace of it
+	default:
+		p.observe(observed)
 	}
 	p.confirm()
 	return nil

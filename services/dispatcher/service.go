@@ -179,8 +179,17 @@ func (s *Service) start(ctx context.Context, name string, t Target) *bulkhead {
 	b := &bulkhead{version: t.Version, worker: w, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
-		if err := w.run(ctx, s.options, t.Concurrency); err != nil && ctx.Err() == nil {
-			w.log.ErrorContext(ctx, "target stopped working", "target", name, "error", err)
+		for pause := minPause; ; pause = min(2*pause, time.Minute) {
+			err := w.run(ctx, s.options, t.Concurrency)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			w.log.ErrorContext(ctx, "target stopped working; it begins again", "target", name, "pause", pause, "error", err)
+			if sleep(ctx, pause) != nil {
+				return
+			}
+			w = s.worker(name, t)
+			w.life = ctx
 		}
 	}()
 	return b

@@ -28,13 +28,37 @@ type states struct {
 	bucket  States
 	mu      sync.Mutex
 	state   target.State
-	all     target.State  // of everything: the switch that stops all targets
+	all     target.State    // of everything: the switch that stops all targets
+	open    context.Context // ends when the target stops taking commands
+	shut    context.CancelFunc
 	unread  int           // watches that have not shown yet what was there
 	changed chan struct{} // closed and renewed at every change
 }
 
 func newStates(bucket States, name string) *states {
-	return &states{bucket: bucket, state: target.State{Target: name}, unread: 2, changed: make(chan struct{})}
+	s := &states{bucket: bucket, state: target.State{Target: name}, unread: 2, changed: make(chan struct{})}
+	s.open, s.shut = context.WithCancel(context.Background())
+	return s
+}
+
+// period is a context that ends when a person pauses the target, or it is
+// quarantined: what only waits for its turn then gives up.
+func (s *states) period() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}
+
+// tell wakes whoever waits for a change; mu is held.
+func (s *states) tell() {
+	switch ok, _ := s.state.Under(s.all).Open(); {
+	case !ok:
+		s.shut()
+	case s.open.Err() != nil:
+		s.open, s.shut = context.WithCancel(context.Background())
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 // current gives the state, and a channel that is closed when it changes.
@@ -49,8 +73,7 @@ func (s *states) seen(state target.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.tell()
 }
 
 // seenEverything takes over the switch for all targets.
@@ -58,8 +81,7 @@ func (s *states) seenEverything(all target.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = all
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.tell()
 }
 
 // read notes that one of the two watches has shown what was there.
@@ -67,8 +89,7 @@ func (s *states) read() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unread = max(s.unread-1, 0)
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.tell()
 }
 
 // known tells whether a switch that was thrown before we started would be known.
@@ -212,9 +233,16 @@ func (t *worker) Admit(ctx context.Context) error {
 func (t *worker) Probe(ctx context.Context) error {
 	for {
 		isDown, opened, _, wait := t.breaker.state()
+		state, changed := t.states.current()
+		if !isDown && state.Quarantined != nil {
+			t.breaker.trip() // quarantined by another replica, or before we started
+			continue
+		}
 		if !isDown {
 			select {
 			case <-opened:
+				continue
+			case <-changed:
 				continue
 			case <-ctx.Done():
 				return ctx.Err()

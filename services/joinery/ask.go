@@ -188,6 +188,7 @@ func writeTrace(w io.Writer, tr deadletter.Trace) {
 // targets shows and steers targets.
 func (t *terminal) targets() *cobra.Command {
 	c := &cobra.Command{Use: "targets", Short: "List, pause, resume and release targets"}
+	family(c)
 	console := t.console(c)
 	list := &cobra.Command{Use: "list", Short: "List all targets", Args: exactly(0, "no arguments")}
 	list.RunE = func(c *cobra.Command, _ []string) error {
@@ -287,6 +288,7 @@ func (t *terminal) deadletter() *cobra.Command {
 		Use: "deadletter", Aliases: []string{"cases"},
 		Short: "Decide the cases on the review desk: list, show, replay, approve, discard",
 	}
+	family(c)
 	console := t.console(c)
 	list := &cobra.Command{Use: "list", Short: "List cases", Args: exactly(0, "no arguments")}
 	query := url.Values{}

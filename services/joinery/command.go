@@ -122,6 +122,18 @@ Exit codes: 0 done; 1 failed; 2 wrong command line or configuration;
 }
 
 // exactly is cobra.ExactArgs with an error that says what to do.
+// family makes a command that has others below it refuse what is none of them: a
+// mistyped "pause" must not look as if it had paused anything.
+func family(c *cobra.Command) {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage("there is no %s %s; see: %s --help", c.CommandPath(), args[0], c.CommandPath())
+		}
+		return c.Help()
+	}
+}
+
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {

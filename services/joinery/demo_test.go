@@ -116,3 +116,12 @@ func resources(in []map[string]any) []scim.Resource {
 	}
 	return out
 }
+
+func TestAMistypedCommandIsRefused(t *testing.T) {
+	for _, args := range [][]string{{"targets", "puase", "acme"}, {"deadletter", "replya", "x"}, {"profiles", "lst"}} {
+		var out, errs bytes.Buffer
+		if code := Main(args, nil, &out, &errs); code != ExitUsage || out.Len() > 0 || errs.Len() == 0 {
+			t.Error(args, code, out.String(), errs.String())
+		}
+	}
+}

@@ -21,6 +21,7 @@ func (t *terminal) profiles() *cobra.Command {
 		Long: `Tells what is known of vendors' SCIM services, with sources. A target names its
 profile (profile: slack) and may say differently what it needs (quirks:).`,
 	}
+	family(c)
 	list := &cobra.Command{Use: "list", Short: "List all profiles", Args: exactly(0, "no arguments")}
 	list.RunE = func(*cobra.Command, []string) error {
 		all, err := profile.Load()

@@ -133,6 +133,7 @@ func (b *Base) connect(ctx context.Context) (err error) {
 		return err
 	}
 	limiter := b.options.Limiter
+	limiter.Replicas = b.folder.Load().Joinery.Limiter.Replicas
 	limiter.Log = b.telemetry.Log
 	limiter.Observe = b.observeRate()
 	limiter.Down = func(why error) {
