@@ -247,6 +247,7 @@ func (d Directory) owing(ctx context.Context, now Resource, next *held) (Owed, e
 	if next == nil {
 		return Owed{Version: now.Version + 1, At: after(now.Modified), What: Left, Person: now.Person}, nil
 	}
+	next.Begun = now.Begun || active(next.Body)
 	owed := Owed{Version: next.Version, At: next.Modified, What: whatOf(now, next.Resource)}
 	person, err := d.Teller.Judge(ctx, Fact{
 		ID: fmt.Sprintf("%s/%s/%d", next.Kind, next.ID, next.Version), What: owed.What, At: owed.At, Version: owed.Version, User: next.Resource,
@@ -270,14 +271,16 @@ func (d Directory) owing(ctx context.Context, now Resource, next *held) (Owed, e
 //	none      active     joined
 //	none      inactive   disabled
 //	active    inactive   disabled
-//	inactive  active     enabled
+//	inactive  active     enabled, or joined if it never was active
 //	else                 changed
+//
+// So somebody who was deleted and is made again in advance comes back at the
+// first activation: to lift a suspension would not undo the deletion.
 func whatOf(now, next Resource) string {
 	was, _ := now.Body.Active()
-	is, said := next.Body.Active()
-	is = is || !said
+	is := active(next.Body)
 	switch {
-	case now.Version == 0 && is:
+	case is && !was && !now.Begun:
 		return Joined
 	case !is && (was || now.Version == 0):
 		return Disabled
@@ -285,6 +288,13 @@ func whatOf(now, next Resource) string {
 		return Enabled
 	}
 	return Changed
+}
+
+// active tells whether a user who is stored is active: one of whom it is not said
+// is.
+func active(user scim.Resource) bool {
+	is, said := user.Active()
+	return is || !said
 }
 
 func (d Directory) owingGroup(ctx context.Context, now Resource, next *held) (Owed, error) {

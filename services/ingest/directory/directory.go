@@ -64,6 +64,8 @@ type Record struct {
 	// Person is the identity key of the user, as it was made out at the first
 	// change.
 	Person string `json:"person,omitempty"`
+	// Begun is whether the user was ever active here.
+	Begun bool `json:"begun,omitempty"`
 }
 
 // The bounds.
@@ -102,6 +104,8 @@ type Resource struct {
 	Created, Modified time.Time
 	// Person is the identity key of a user.
 	Person string
+	// Begun is whether a user was ever active.
+	Begun bool
 }
 
 // ETag is the version as an entity tag (RFC 7644 section 3.14).
@@ -272,7 +276,7 @@ func (rec Record) resource(kind scim.Kind, id string) (Resource, error) {
 		body.SetMembers(members)
 	}
 	return Resource{
-		Kind: kind, ID: id, Body: body, Version: rec.Version, Created: rec.Created, Modified: rec.Modified, Person: rec.Person,
+		Kind: kind, ID: id, Body: body, Version: rec.Version, Created: rec.Created, Modified: rec.Modified, Person: rec.Person, Begun: rec.Begun,
 	}, nil
 }
 
@@ -289,7 +293,7 @@ func (r Resource) record() (*Record, error) {
 	if len(text) > MaxSize {
 		return nil, &scim.Error{Status: 413, Detail: fmt.Sprintf("A resource may have %d bytes; leave out pictures and documents.", MaxSize)}
 	}
-	rec := &Record{Body: text, Version: r.Version, Created: r.Created, Modified: r.Modified, Person: r.Person}
+	rec := &Record{Body: text, Version: r.Version, Created: r.Created, Modified: r.Modified, Person: r.Person, Begun: r.Begun}
 	if r.Kind == scim.Groups {
 		rec.Members = r.Members()
 	}

@@ -94,7 +94,18 @@ func TestAccessEndsAndComesBackAsTheResourceSays(t *testing.T) {
 		"a new inactive one after deletion": {func(d *scimDoor, ann string) {
 			d.insist(204, "DELETE", ann, "")
 			d.insist(201, "POST", "/Users", inactive)
-		}, []string{"joined", "left", "disabled"}, identity.Suspended},
+		}, []string{"joined", "left", "disabled"}, identity.Terminated},
+		"its first activation": {func(d *scimDoor, ann string) {
+			d.insist(204, "DELETE", ann, "")
+			again, _ := d.insist(201, "POST", "/Users", inactive)["id"].(string)
+			d.insist(200, "PUT", "/Users/"+again, active)
+		}, []string{"joined", "left", "disabled", "joined"}, identity.Active},
+		"a later activation": {func(d *scimDoor, ann string) {
+			d.insist(204, "DELETE", ann, "")
+			again, _ := d.insist(201, "POST", "/Users", active)["id"].(string)
+			d.insist(200, "PUT", "/Users/"+again, inactive)
+			d.insist(200, "PUT", "/Users/"+again, active)
+		}, []string{"joined", "left", "joined", "disabled", "enabled"}, identity.Active},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openSCIM(t, byExternalID())
