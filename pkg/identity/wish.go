@@ -130,6 +130,17 @@ func (r *Record) Command(target string, now time.Time) (*joineryv1.ProvisioningC
 	}, nil
 }
 
+// Again makes, of a command, another one for the same wish: under its own event
+// and id, for a cause, and to be compared with what the target shows. It may take
+// the place of the first where that still waits, and so ends it with itself.
+func Again(c *joineryv1.ProvisioningCommand, cause joineryv1.Cause, event, id string) {
+	c.Earlier = append(c.Earlier, &joineryv1.EarlierCommand{Revision: c.GetRevision(), EventId: c.GetEventId()})
+	if extra := len(c.Earlier) - MaxEarlier; extra > 0 {
+		c.Earlier = c.Earlier[extra:]
+	}
+	c.Cause, c.EventId, c.Id, c.Verify = cause, event, id, true
+}
+
 func (w Wish) earlier() []*joineryv1.EarlierCommand {
 	out := make([]*joineryv1.EarlierCommand, 0, len(w.Earlier))
 	for _, e := range w.Earlier {

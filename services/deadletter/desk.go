@@ -228,19 +228,21 @@ func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) 
 	if consent != nil && cmd.GetRevision() != c.Revision {
 		return nil // something newer is wished for, which is decided by itself
 	}
-	cmd.Approval = consent
-	cmd.Cause, cmd.Verify, cmd.Repeat = joineryv1.Cause_CAUSE_REPLAY, true, c.Replays
-	cmd.EventId = fmt.Sprintf("case-%s-%d", c.ID, c.Replays)
-	cmd.Id = fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano())
+	d.again(c, cmd, consent)
 	return d.outbox.Command(ctx, cmd)
+}
+
+// again makes a command that replays a case.
+func (d *Desk) again(c Case, cmd *joineryv1.ProvisioningCommand, consent *joineryv1.Approval) {
+	identity.Again(cmd, joineryv1.Cause_CAUSE_REPLAY,
+		fmt.Sprintf("case-%s-%d", c.ID, c.Replays), fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano()))
+	cmd.Approval, cmd.Repeat = consent, c.Replays
 }
 
 // resendGroup has a group looked at again: who should be in it is read then.
 func (d *Desk) resendGroup(ctx context.Context, c Case, cmd *joineryv1.ProvisioningCommand, consent *joineryv1.Approval) error {
-	cmd.Approval, cmd.IssuedAt = consent, timestamppb.Now()
-	cmd.Cause, cmd.Verify, cmd.Repeat = joineryv1.Cause_CAUSE_REPLAY, true, c.Replays
-	cmd.EventId = fmt.Sprintf("case-%s-%d", c.ID, c.Replays)
-	cmd.Id = fmt.Sprintf("%s:replay:%d:%d", cmd.GetId(), c.Replays, time.Now().UnixNano())
+	d.again(c, cmd, consent)
+	cmd.IssuedAt = timestamppb.Now()
 	return d.outbox.Command(ctx, cmd)
 }
 

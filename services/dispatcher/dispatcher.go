@@ -205,8 +205,8 @@ func (t *worker) again(ctx context.Context, id, name string, change func(*joiner
 	if err != nil {
 		return fmt.Errorf("read the newest command: %w", err)
 	}
-	c.Cause, c.IssuedAt, c.Verify, c.Approval = joineryv1.Cause_CAUSE_DRIFT, timestamppb.Now(), true, nil
-	c.EventId, c.Id = name, identity.CommandID(t.name, id, c.GetRevision())+":"+name
+	identity.Again(c, joineryv1.Cause_CAUSE_DRIFT, name, identity.CommandID(t.name, id, c.GetRevision())+":"+name)
+	c.IssuedAt, c.Approval = timestamppb.Now(), nil
 	if change != nil {
 		change(c)
 	}

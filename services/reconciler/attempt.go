@@ -274,18 +274,15 @@ func (a *attempt) repairGroups(ctx context.Context) error {
 	return nil
 }
 
-// drift makes the command for a wish one of this run. It may take the place of
-// the wish's own command where that still waits, so it carries that one's event
-// to be ended with it. The same run gives the same ids, however often it starts.
+// drift makes the command for a wish one of this run. The same run gives the same
+// ids, however often it starts.
 func (a *attempt) drift(c *joineryv1.ProvisioningCommand, f reconcile.Finding) *joineryv1.ProvisioningCommand {
 	out := proto.CloneOf(c)
-	out.Earlier = append(out.Earlier, &joineryv1.EarlierCommand{Revision: c.GetRevision(), EventId: c.GetEventId()})
-	out.Lane, out.Cause, out.Verify = joineryv1.Lane_LANE_BULK, joineryv1.Cause_CAUSE_DRIFT, true
+	identity.Again(out, joineryv1.Cause_CAUSE_DRIFT, strings.ToLower(a.run.ID), c.GetId()+":"+a.run.ID)
+	out.Lane = joineryv1.Lane_LANE_BULK
 	if f.Situation == reconcile.StillActive {
 		out.Lane = joineryv1.Lane_LANE_URGENT
 	}
-	out.EventId = strings.ToLower(a.run.ID)
-	out.Id += ":" + a.run.ID
 	return out
 }
 
