@@ -34,7 +34,8 @@ type Outcome struct {
 // order.
 //
 //	in snapshot  in base   in an open run  says              keeps
-//	yes          no        any             listed or joined  the row
+//	yes          no        any             joined; listed    the row
+//	                                       in a first run
 //	yes          as it is  no, or the same nothing           the row
 //	yes          as it is  differs         changed (*)       the row
 //	yes          differs   any             changed (*)       the row
@@ -99,7 +100,7 @@ func (c *comparison) person(row int32, key []byte, b Entry, inBase bool, o Entry
 	}
 	says := c.index.Hash(int(row))
 	switch {
-	case !inBase && c.first:
+	case !inBase && c.first && doubt != MayEnd:
 		c.say(Change{Kind: Listed, Row: row})
 	case !inBase || doubt == MayEnd:
 		c.say(Change{Kind: Joined, Row: row})
@@ -128,7 +129,7 @@ func (c *comparison) doubt(b Entry, inBase bool, o Entry, inOpen bool) Doubt {
 		return o.Doubt
 	case !c.open:
 		return old
-	case inBase != inOpen:
+	case inBase != inOpen, c.first: // of whom a first run ended nothing is kept
 		return MayEnd
 	case o.Says != b.Says:
 		return max(old, o.Doubt, MaySay)

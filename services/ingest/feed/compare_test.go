@@ -78,6 +78,26 @@ func TestAnEndedPersonWhoseRunNeverEndedJoinsAgain(t *testing.T) {
 	}
 }
 
+// Of three first runs that never ended the last ended somebody's access, and kept
+// nothing of them.
+func TestNobodyIsOnlyListedAfterAFirstRunThatNeverEnded(t *testing.T) {
+	_, open := compare(t, snapshot(t, "a", "1", "g", "1"), feed.Past{}, settings(), noon)
+	_, open = compare(t, snapshot(t, "a", "1"), feed.Past{Open: kept(open)}, settings(), noon.Add(2*time.Hour))
+	out, open := compare(t, snapshot(t, "a", "1"), feed.Past{Open: kept(open)}, settings(), noon.Add(4*time.Hour))
+	if diff := cmp.Diff([]feed.Change{{Kind: feed.Joined, Row: 0}, {Kind: feed.Left, Row: -1, Key: "g"}}, out.Changes); diff != "" {
+		t.Error(diff)
+	}
+	back, want := snapshot(t, "g", "1", "h", "1"), []feed.Change{{Kind: feed.Joined, Row: 0}, {Kind: feed.Joined, Row: 1}}
+	out, open = compare(t, back, feed.Past{Open: kept(open)}, settings(), noon.Add(6*time.Hour))
+	if diff := cmp.Diff(want, out.Changes); diff != "" {
+		t.Error(diff)
+	}
+	out, _ = compare(t, back, feed.Past{Open: kept(open), Same: true}, settings(), noon.Add(6*time.Hour))
+	if diff := cmp.Diff(want, out.Changes); diff != "" {
+		t.Errorf("when it goes on\n%s", diff)
+	}
+}
+
 func TestTheSameSnapshotGoesOnWithTheSamePlan(t *testing.T) {
 	_, base := compare(t, snapshot(t, "a", "1", "b", "1"), feed.Past{}, settings(), noon)
 	next := snapshot(t, "a", "2", "c", "1")
