@@ -19,6 +19,7 @@ type Source struct {
 	TimeZone    string     `yaml:"time_zone" expr:"true" doc:"CEL over event: the IANA name of the zone in which dates are meant. Without it, the event's timezone, or UTC."`
 	Employment  string     `yaml:"employment" expr:"true" doc:"CEL over event: which of several employments of the person is meant. Without it, the event's employment."`
 	Rescinds    string     `yaml:"rescinds" expr:"true" doc:"CEL over event: what a rescinded event takes back, a kind (left) or the id of an event. Without it, the event's rescinds, or the hire."`
+	FormerKey   string     `yaml:"former_key" expr:"true" doc:"CEL over event: the key that the source knew the person by before, as in a rehire under a new employee id. Without it, the event's formerkey."`
 
 	Feeds Feeds `yaml:"feeds" doc:"What whole snapshots (PUT /v1/feeds/{source}) may do."`
 	SCIM  SCIM  `yaml:"scim" doc:"How an identity provider meets it at /scim/v2/{source}."`
@@ -76,7 +77,7 @@ func (s *Source) check(d *decoder) {
 	}
 	s.SCIM.check(d, "scim")
 	spec := mapping.SourceSpec{IdentityKey: s.IdentityKey, Kind: s.Kind, Attributes: s.Attributes}
-	spec.Course = mapping.CourseSpec{Effective: s.Effective, TimeZone: s.TimeZone, Employment: s.Employment, Rescinds: s.Rescinds}
+	spec.Course = mapping.CourseSpec{Effective: s.Effective, TimeZone: s.TimeZone, Employment: s.Employment, Rescinds: s.Rescinds, FormerKey: s.FormerKey}
 	rules, problems := mapping.CompileSource(spec)
 	s.Rules = rules
 	d.rules(problems)

@@ -27,7 +27,7 @@ var (
 	}
 	extended = map[string]bool{
 		"effectivetime": true, "sequence": true, "timezone": true, "joineryfull": true, "joineryurgent": true,
-		"rescinds": true, "employment": true,
+		"rescinds": true, "employment": true, "formerkey": true,
 		"actor": true, "requestid": true, "approver": true, "reason": true, "traceparent": true, "tracestate": true,
 	}
 )

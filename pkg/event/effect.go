@@ -18,7 +18,7 @@ const maxEmployment = 128
 func (s Source) course(ext map[string]string, values map[string]any) (map[string]string, *Problem) {
 	ruled, err := s.Rules.Course(values)
 	if err != nil {
-		return nil, refuse(Invalid, "data", "A rule of the source (effective, time_zone, employment or rescinds) cannot read this event. Correct what it reads.")
+		return nil, refuse(Invalid, "data", "A rule of the source (effective, time_zone, employment, rescinds or former_key) cannot read this event. Correct what it reads.")
 	}
 	if len(ruled) == 0 {
 		return ext, nil

@@ -21,6 +21,7 @@
 //	sequence                  source_version       a decimal integer
 //	timezone                  time_zone            an IANA name
 //	employment                employment           which of several, where the source tells them apart
+//	formerkey                 former_key           the key that the person had before
 //	rescinds                  rescinds             a kind ("left"), or the id of one event
 //	joineryfull               full                 "true": data is the whole person
 //	joineryurgent             urgent               "true": the urgent lane whatever the kind

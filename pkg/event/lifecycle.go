@@ -29,7 +29,7 @@ type Rules interface {
 	// the event's data says it.
 	Attributes(event map[string]any) (attributes map[string]any, ok bool, err error)
 	// Course is what rules give in the place of the attributes effectivetime,
-	// timezone, employment and rescinds, by their names.
+	// timezone, employment, rescinds and formerkey, by their names.
 	Course(event map[string]any) (map[string]string, error)
 }
 
@@ -209,6 +209,8 @@ func extension(out *joineryv1.LifecycleEvent, name, value string) *Problem {
 		out.Rescinds = rescinded(out.GetSource(), value)
 	case "employment":
 		return text(&out.Employment, name, value, maxEmployment)
+	case "formerkey":
+		return text(&out.FormerKey, name, value, maxKey)
 	case "joineryfull":
 		return flag(&out.Full, name, value)
 	case "joineryurgent":
@@ -297,7 +299,7 @@ func extensionsOf(in *joineryv1.LifecycleEvent) map[string]string {
 	out := map[string]string{
 		"timezone": in.GetTimeZone(), "actor": in.GetTrigger().GetActor(), "requestid": in.GetTrigger().GetRequestId(),
 		"approver": in.GetTrigger().GetApprover(), "reason": in.GetTrigger().GetReason(),
-		"rescinds": in.GetRescinds(), "employment": in.GetEmployment(),
+		"rescinds": in.GetRescinds(), "employment": in.GetEmployment(), "formerkey": in.GetFormerKey(),
 	}
 	if in.GetEffectiveAt() != nil {
 		out["effectivetime"] = in.GetEffectiveAt().AsTime().Format(time.RFC3339Nano)

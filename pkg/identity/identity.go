@@ -85,6 +85,9 @@ type Value struct {
 type Record struct {
 	ID  string `json:"id"`
 	Key string `json:"key"`
+	// Is is the key by which the person is kept, where this one came later: a record
+	// with it holds nothing else.
+	Is string `json:"is,omitempty"`
 	// Revision grows by one with every stored change and orders commands.
 	Revision uint64 `json:"revision"`
 	// AsOf is the moment as of which the person is looked at: what is due later does

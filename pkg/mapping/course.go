@@ -19,6 +19,8 @@ type CourseSpec struct {
 	Employment string
 	// Rescinds gives what a rescission takes back (rescinds).
 	Rescinds string
+	// FormerKey gives the key that the person had before (formerkey).
+	FormerKey string
 }
 
 // course is a compiled CourseSpec: the rules by the attribute they stand for.
@@ -31,6 +33,7 @@ func compileCourse(spec CourseSpec, compile func(field, text string, wanted ...*
 		{"time_zone", "timezone", spec.TimeZone},
 		{"employment", "employment", spec.Employment},
 		{"rescinds", "rescinds", spec.Rescinds},
+		{"former_key", "formerkey", spec.FormerKey},
 	} {
 		wanted := []*cel.Type{cel.StringType}
 		if rule.field == "effective" {

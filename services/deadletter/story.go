@@ -103,6 +103,9 @@ func (l *Library) Story(ctx context.Context, key string) (Story, error) {
 	if err != nil {
 		return Story{}, fmt.Errorf("read an identity: %w", err)
 	}
+	if rec.Is != "" {
+		return l.Story(ctx, rec.Is)
+	}
 	s := Story{Person: rec, Current: rec.Current(), Origins: rec.Provenance(), Accounts: []identity.Account{}, Cases: []Case{}}
 	s.Scheduled = rec.ScheduledAfter(time.Now())
 	if s.Outcomes, err = l.outcomes(ctx, "joinery.outcome.*."+rec.ID+".*"); err != nil {

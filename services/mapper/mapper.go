@@ -123,7 +123,7 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 	if err != nil {
 		return handled{}, err
 	}
-	done, err := s.store(ctx, e)
+	e, done, err := s.storeRekeyed(ctx, e)
 	if err != nil {
 		return done, err
 	}
@@ -163,6 +163,9 @@ func (s *Service) store(ctx context.Context, e *joineryv1.LifecycleEvent) (handl
 		if err != nil && !errors.Is(err, stream.ErrNotFound) {
 			return handled{}, fmt.Errorf("read an identity: %w", err)
 		}
+		if rec.Is != "" {
+			return handled{}, errRekeyed
+		}
 		done, err := s.fold(ctx, rec, e)
 		if err != nil {
 			return handled{}, err
@@ -198,7 +201,7 @@ func (s *Service) fold(ctx context.Context, rec identity.Record, e *joineryv1.Li
 		event: e.GetId(), source: e.GetSource(), cause: joineryv1.Cause_CAUSE_EVENT,
 		trigger: e.GetTrigger(), urgent: e.GetUrgent(), now: now,
 	})
-	if err := namesFailed(problems); err != nil {
+	if err := storeFailed(problems); err != nil {
 		return handled{}, err
 	}
 	if effect != identity.Applied && len(changed) == 0 && known {

@@ -19,9 +19,9 @@ type Names interface {
 	Put(ctx context.Context, key string, name identity.Name, rev uint64) (uint64, error)
 }
 
-// errNames marks a failure of the store of names: the event comes again, it is
+// errStore marks a failure of what a mapping asks: the event comes again, it is
 // no problem of the person's.
-var errNames = errors.New("the store of names failed")
+var errStore = errors.New("what is kept of names and people could not be asked")
 
 // settleNames gives each attribute that must be unique the best candidate that
 // is the person's already, or nobody's, and then becomes theirs for good. The
@@ -39,7 +39,7 @@ func settleNames(ctx context.Context, names Names, target, id string, result *ma
 
 func settleName(ctx context.Context, names Names, target, id string, p mapping.Proposal, result *mapping.Result) error {
 	if names == nil {
-		return fmt.Errorf("%w: there is none", errNames)
+		return fmt.Errorf("%w: there is none", errStore)
 	}
 	for _, c := range p.Candidates {
 		theirs, err := claim(ctx, names, identity.NameKey(target, p.Path, c.Value), identity.Name{Identity: id, Path: p.Path})
@@ -63,7 +63,7 @@ func claim(ctx context.Context, names Names, key string, name identity.Name) (th
 			return holder.Identity == name.Identity, nil
 		}
 		if !errors.Is(err, stream.ErrNotFound) {
-			return false, fmt.Errorf("%w: read a name: %w", errNames, err)
+			return false, fmt.Errorf("%w: read a name: %w", errStore, err)
 		}
 		name.At = time.Now().UTC()
 		_, err = names.Put(ctx, key, name, 0)
@@ -71,17 +71,17 @@ func claim(ctx context.Context, names Names, key string, name identity.Name) (th
 			return true, nil
 		}
 		if !errors.Is(err, stream.ErrConflict) {
-			return false, fmt.Errorf("%w: reserve a name: %w", errNames, err)
+			return false, fmt.Errorf("%w: reserve a name: %w", errStore, err)
 		}
 	}
-	return false, fmt.Errorf("%w: reserve a name: %w", errNames, stream.ErrConflict)
+	return false, fmt.Errorf("%w: reserve a name: %w", errStore, stream.ErrConflict)
 }
 
-// namesFailed is the failure of the store of names among problems, or nil.
-func namesFailed(problems []problem) error {
+// storeFailed is the failure to ask what is kept among problems, or nil.
+func storeFailed(problems []problem) error {
 	for _, p := range problems {
-		if errors.Is(p.err, errNames) {
-			return fmt.Errorf("settle the names of %s: %w", p.target, p.err)
+		if errors.Is(p.err, errStore) {
+			return fmt.Errorf("compute the wish for %s: %w", p.target, p.err)
 		}
 	}
 	return nil

@@ -34,6 +34,9 @@ type Target struct {
 	// Names is where names that must be unique are reserved. It may be nil for a
 	// mapping without any.
 	Names Names
+	// Keeper says under which key somebody referred to is kept; nil takes every key
+	// as it is.
+	Keeper Keeper
 	// Simulated targets get no wishes and so no commands.
 	Simulated bool
 }
@@ -125,9 +128,13 @@ func (t Target) wish(ctx context.Context, name string, rec *identity.Record, who
 		if err != nil {
 			return identity.Wish{}, false, err
 		}
+		references, err := t.Keeper.opaque(ctx, result.References)
+		if err != nil {
+			return identity.Wish{}, false, err
+		}
 		w := identity.Wish{
 			Wish: identity.Present, Resource: resource, Rules: result.Rules, Mapping: t.Version,
-			References: opaque(result.References), Because: who.given(name, t.Rule, result.ByGrant),
+			References: references, Because: who.given(name, t.Rule, result.ByGrant),
 			Cleared: result.Cleared, Left: result.Left,
 		}
 		w.Groups, w.Made = t.memberships(who, result.Groups)
@@ -144,18 +151,6 @@ func (t Target) wish(ctx context.Context, name string, rec *identity.Record, who
 	default:
 		return identity.Wish{Wish: identity.Disabled, Mapping: t.Version, Because: who.ended(t.Rule)}, true, nil
 	}
-}
-
-// opaque names the people referred to by their ids.
-func opaque(references map[string]string) map[string]string {
-	if len(references) == 0 {
-		return nil
-	}
-	out := make(map[string]string, len(references))
-	for path, key := range references {
-		out[path] = identity.IDOf(key)
-	}
-	return out
 }
 
 // PersonOf is the person as mapping rules see them.

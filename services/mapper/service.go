@@ -121,6 +121,9 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		if err != nil {
 			return false, fmt.Errorf("read an identity: %w", err)
 		}
+		if rec.Is != "" {
+			return false, nil
+		}
 		s.heed(&rec)
 		rec.Revision++
 		now := time.Now().UTC()
@@ -128,7 +131,7 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		changed, problems := s.Targets().plan(ctx, &rec, reason{
 			event: event, cause: joineryv1.Cause_CAUSE_CONFIGURATION, bulk: true, now: now,
 		})
-		if err := namesFailed(problems); err != nil {
+		if err := storeFailed(problems); err != nil {
 			return false, err
 		}
 		done := handled{record: rec, problems: problems}

@@ -171,6 +171,9 @@ func (s *Service) storeWoken(ctx context.Context, id string, due time.Time) (han
 		if err != nil {
 			return handled{}, "", fmt.Errorf("read an identity: %w", err)
 		}
+		if rec.Is != "" {
+			return handled{}, "", nil
+		}
 		now := time.Now().UTC()
 		why := because(&rec, due, now)
 		news := len(rec.ScheduledAfter(rec.AsOf)) > 0 && !rec.ScheduledAfter(rec.AsOf)[0].At.After(now)
@@ -178,7 +181,7 @@ func (s *Service) storeWoken(ctx context.Context, id string, due time.Time) (han
 		s.heed(&rec)
 		rec.Revision++
 		changed, problems := s.Targets().plan(ctx, &rec, why)
-		if err := namesFailed(problems); err != nil {
+		if err := storeFailed(problems); err != nil {
 			return handled{}, "", err
 		}
 		done := handled{record: rec, problems: problems}

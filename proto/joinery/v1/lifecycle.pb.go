@@ -178,7 +178,9 @@ type LifecycleEvent struct {
 	Rescinds string `protobuf:"bytes,24,opt,name=rescinds,proto3" json:"rescinds,omitempty"`
 	// Which of several employments of the person is meant, where the source tells
 	// them apart; empty means the person as a whole.
-	Employment    string `protobuf:"bytes,25,opt,name=employment,proto3" json:"employment,omitempty"`
+	Employment string `protobuf:"bytes,25,opt,name=employment,proto3" json:"employment,omitempty"`
+	// The key that the source knew the person by before, where it gave them another.
+	FormerKey     string `protobuf:"bytes,26,opt,name=former_key,json=formerKey,proto3" json:"former_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +386,13 @@ func (x *LifecycleEvent) GetRescinds() string {
 func (x *LifecycleEvent) GetEmployment() string {
 	if x != nil {
 		return x.Employment
+	}
+	return ""
+}
+
+func (x *LifecycleEvent) GetFormerKey() string {
+	if x != nil {
+		return x.FormerKey
 	}
 	return ""
 }
@@ -603,7 +612,7 @@ var File_joinery_v1_lifecycle_proto protoreflect.FileDescriptor
 const file_joinery_v1_lifecycle_proto_rawDesc = "" +
 	"\n" +
 	"\x1ajoinery/v1/lifecycle.proto\x12\n" +
-	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\a\n" +
+	"joinery.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\a\n" +
 	"\x0eLifecycleEvent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12&\n" +
@@ -638,7 +647,9 @@ const file_joinery_v1_lifecycle_proto_rawDesc = "" +
 	"\brescinds\x18\x18 \x01(\tR\brescinds\x12\x1e\n" +
 	"\n" +
 	"employment\x18\x19 \x01(\tR\n" +
-	"employment\"r\n" +
+	"employment\x12\x1d\n" +
+	"\n" +
+	"former_key\x18\x1a \x01(\tR\tformerKey\"r\n" +
 	"\aTrigger\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +

@@ -138,7 +138,8 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := mapper.New(identities, b.outbox, wishers(b.folder.Load(), names), b.telemetry).WithGroups(groups, members)
+	keeper := mapper.KeeperOf(identities)
+	s := mapper.New(identities, b.outbox, wishers(b.folder.Load(), names, keeper), b.telemetry).WithGroups(groups, members)
 	s.Heed(sourcesOf(b.folder.Load(), links))
 	lifecycle := b.conn.Subscriber(stream.SubscriberOptions{
 		Stream: stream.Lifecycle, Durable: "mapper", Concurrency: mapper.Concurrency,
@@ -149,7 +150,7 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	})
 	recompute := func(ctx context.Context, folder *config.Folder) error {
 		s.Heed(sourcesOf(folder, links))
-		_, err := s.Recompute(ctx, wishers(folder, names), "config-"+fingerprint(folder))
+		_, err := s.Recompute(ctx, wishers(folder, names, keeper), "config-"+fingerprint(folder))
 		return err
 	}
 	return &Part{
@@ -170,12 +171,12 @@ func Mapper(ctx context.Context, b *Base) (*Part, error) {
 	}, nil
 }
 
-func wishers(folder *config.Folder, names mapper.Names) mapper.Targets {
+func wishers(folder *config.Folder, names mapper.Names, keeper mapper.Keeper) mapper.Targets {
 	out := mapper.Targets{}
 	for name, t := range folder.Targets {
 		out[name] = mapper.Target{
 			Desired: t.Mapping.Desired, Rule: t.Assign, Version: t.Mapping.Version, Deprovision: t.Deprovision.Action,
-			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate", Names: names, GroupName: groupName(t.Mapping),
+			Percent: t.Rollout.Percent, Simulated: t.Mode == "simulate", Names: names, Keeper: keeper, GroupName: groupName(t.Mapping),
 		}
 	}
 	return out
