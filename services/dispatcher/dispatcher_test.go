@@ -790,6 +790,42 @@ func TestAnAccountWhoseCreateWasLostIsFoundUnderItsOldName(t *testing.T) {
 	})
 }
 
+func TestWhatALostCreateSentIsTakenBack(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.acme.Inject(simulator.Fault{Name: "lost", Method: "POST", Count: 1})
+		w.acme.Inject(simulator.Fault{Name: "500", Method: "GET", Skip: 2, Count: 3})
+		w.wish("ann", titled("Lead"))
+		w.wait(500 * time.Millisecond)
+		w.wish("ann", untitled)
+		w.wait(time.Minute)
+		users := w.acme.Resources(scim.Users)
+		if len(users) != 1 || users[0]["title"] != nil {
+			w.Error(users, w.calls())
+		}
+	})
+}
+
+func TestWhatALostUpdateSentIsTakenBack(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", untitled)
+		w.wait(time.Second)
+		w.acme.Inject(simulator.Fault{Name: "500-after", Method: "PATCH", Count: 1})
+		w.acme.Inject(simulator.Fault{Name: "500", Method: "GET", Count: 2})
+		w.wish("ann", titled("Lead"))
+		w.wait(600 * time.Millisecond)
+		w.wish("ann", untitled)
+		w.wait(time.Minute)
+		if u := w.acme.Resources(scim.Users)[0]; u["title"] != nil {
+			w.Error(u, w.calls())
+		}
+		if a := w.account("ann"); a.Sent["title"] != nil || a.Uncertain {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
+func untitled(c *joineryv1.ProvisioningCommand) { delete(c.Resource.Fields, "title") }
+
 func TestALeaverIsReadAgainAfterOneAndFifteenMinutes(t *testing.T) {
 	inBubble(t, simulator.Options{}, func(w *world) {
 		w.wish("ann", nil)

@@ -119,7 +119,9 @@ func (p *pursuit) link(found, desired scim.Resource) error {
 	} else {
 		p.operation = opAdopt
 	}
-	p.account.Sent = nil
+	if !begun { // what a lost create sent is ours, to be taken back if need be
+		p.account.Sent = nil
+	}
 	p.observe(found)
 	return nil
 }

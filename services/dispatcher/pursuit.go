@@ -178,6 +178,8 @@ func (p *pursuit) update(ctx context.Context, desired scim.Resource) error {
 	if err := p.mayUpdate(ctx, ops); err != nil {
 		return err
 	}
+	// Until the answer is known the target may show either.
+	p.account.Sent = scim.Merge(p.account.Sent, desired)
 	if err := p.begin(ctx, opUpdate); err != nil {
 		return err
 	}
