@@ -17,7 +17,7 @@ import (
 // stored with the person, so that a command can be built again at any time: by
 // a redelivered event, a replay, or reconciliation.
 type Wish struct {
-	Wish     string            `json:"wish"` // present, disabled or absent
+	Wish     string            `json:"wish"` // present, disabled, absent or unmanaged
 	Resource map[string]any    `json:"resource,omitempty"`
 	Rules    map[string]string `json:"rules,omitempty"`
 	Mapping  string            `json:"mapping,omitempty"`
@@ -61,12 +61,15 @@ const (
 	Present  = "present"
 	Disabled = "disabled"
 	Absent   = "absent"
+	// Unmanaged leaves the account as it is, whatever it is.
+	Unmanaged = "unmanaged"
 )
 
 var wishes = map[string]joineryv1.Wish{
-	Present:  joineryv1.Wish_WISH_PRESENT,
-	Disabled: joineryv1.Wish_WISH_DISABLED,
-	Absent:   joineryv1.Wish_WISH_ABSENT,
+	Present:   joineryv1.Wish_WISH_PRESENT,
+	Disabled:  joineryv1.Wish_WISH_DISABLED,
+	Absent:    joineryv1.Wish_WISH_ABSENT,
+	Unmanaged: joineryv1.Wish_WISH_UNMANAGED,
 }
 
 // Same tells whether two wishes ask for the same account.

@@ -72,7 +72,7 @@ func (f Finding) Repaired() bool {
 // Expected is what one target should show for one person.
 type Expected struct {
 	Identity string
-	Wish     string // identity.Present, Disabled or Absent
+	Wish     string // identity.Present, Disabled, Absent or Unmanaged
 	// Resource is what a present account should show. Of any other only the
 	// externalId and the userName are used, to match by.
 	Resource scim.Resource
@@ -171,6 +171,8 @@ func (x *Index) See(r scim.Resource) (f Finding, ok bool) {
 func judge(e *entry, r scim.Resource) (Situation, []string) {
 	active, said := r.Active()
 	switch {
+	case e.Wish == identity.Unmanaged:
+		return InStep, nil
 	case e.Wish == identity.Absent:
 		return Undeleted, nil
 	case e.Wish == identity.Disabled && (active || !said):
@@ -254,7 +256,7 @@ func (x *Index) stranger(r resource) Finding {
 		e.seen, f.Situation = true, Unlinked
 	case e.Wish == identity.Absent:
 		e.seen, f.Situation, f.Stranger = true, Undeleted, true
-	case r.inactive:
+	case r.inactive, e.Wish == identity.Unmanaged:
 		e.seen, f.Situation = true, InStep
 	default:
 		e.seen, f.Situation, f.Stranger, f.Attributes = true, StillActive, true, []string{"active"}

@@ -143,6 +143,24 @@ func TestEverySituationIsRecognised(t *testing.T) {
 			}, nil, false,
 		},
 		{
+			"left as it is",
+			func(e *reconcile.Expected, r scim.Resource) bool {
+				e.Wish, r["title"] = identity.Unmanaged, "other"
+				return true
+			}, nil, false,
+		},
+		{
+			"left as it is, and not listed",
+			func(e *reconcile.Expected, _ scim.Resource) bool { e.Wish = identity.Unmanaged; return false }, nil, false,
+		},
+		{
+			"the like of somebody whose account is left as it is",
+			func(e *reconcile.Expected, _ scim.Resource) bool {
+				e.Wish, e.RemoteID = identity.Unmanaged, ""
+				return true
+			}, nil, false,
+		},
+		{
 			"to be gone, but there",
 			func(e *reconcile.Expected, _ scim.Resource) bool { e.Wish = identity.Absent; return true },
 			finding(reconcile.Undeleted, "r1"), true,

@@ -45,7 +45,7 @@ func (l *Library) Leavers(ctx context.Context) ([]Leaver, error) {
 			return nil, fmt.Errorf("read a person: %w", err)
 		}
 		for target, wish := range rec.Wishes {
-			if wish.Wish == identity.Present {
+			if wish.Wish == identity.Present || wish.Wish == identity.Unmanaged {
 				continue
 			}
 			a, _, err := l.Accounts.Get(ctx, identity.AccountKey(target, id))

@@ -69,6 +69,9 @@ type Settings struct {
 	// Guard limits what may be taken from people, by kind; a kind without a limit
 	// is not guarded.
 	Guard map[string]guard.Limit
+	// KeepsLeavers: an account is left as it is when somebody leaves, so that nothing
+	// takes back what an older wish did to it.
+	KeepsLeavers bool
 	// DeleteAfter is when a disabled account is deleted; 0 is never.
 	DeleteAfter time.Duration
 	// Protected are userNames, externalIds or ids of accounts that are never
@@ -351,12 +354,14 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 	}
 	a := &p.account
 	a.Applied = max(a.Applied, p.cmd.GetRevision())
-	a.State = stateOf(p.cmd.GetWish())
 	a.Held, a.Batch = 0, ""
+	a.Attempts, a.FirstFailure, a.LastFailure, a.Case = 0, time.Time{}, "", ""
+	if p.cmd.GetWish() != joineryv1.Wish_WISH_UNMANAGED { // which leaves all as it is, also what is not known
+		a.State, a.Uncertain, a.Intent = stateOf(p.cmd.GetWish()), false, nil
+	}
 	if a.State == identity.Present {
 		a.Left, a.Checks, a.Confirmed = time.Time{}, 0, time.Time{}
 	}
-	a.Uncertain, a.Intent, a.Attempts, a.FirstFailure, a.LastFailure, a.Case = false, nil, 0, time.Time{}, "", ""
 	if err := p.finish(ctx, o); err != nil {
 		return err
 	}

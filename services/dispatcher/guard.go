@@ -152,6 +152,14 @@ func (p *pursuit) mayTake(ctx context.Context, kind string) error {
 	if err := p.unprotected(); err != nil {
 		return err
 	}
+	if err := p.upToDate(ctx); err != nil {
+		return err
+	}
+	return p.guarded(ctx, kind)
+}
+
+// upToDate fails where a newer wish waits already, in whatever lane.
+func (p *pursuit) upToDate(ctx context.Context) error {
 	newest, err := p.newest(ctx, p.name, p.cmd.GetIdentity())
 	if err != nil && !errors.Is(err, stream.ErrNotFound) {
 		return fmt.Errorf("read the newest command: %w", err)
@@ -159,7 +167,7 @@ func (p *pursuit) mayTake(ctx context.Context, kind string) error {
 	if p.newer = newest.GetRevision(); p.newer > p.cmd.GetRevision() {
 		return errOvertaken
 	}
-	return p.guarded(ctx, kind)
+	return nil
 }
 
 // mayUpdate is asked before an update: one that renames, or makes inactive, takes

@@ -58,6 +58,8 @@ func (p *pursuit) run(ctx context.Context) error {
 		return p.disabled(ctx)
 	case joineryv1.Wish_WISH_ABSENT:
 		return p.absent(ctx)
+	case joineryv1.Wish_WISH_UNMANAGED:
+		return nil
 	default:
 		return fault.Mark(fault.Permanent, errNoWish)
 	}
@@ -65,6 +67,11 @@ func (p *pursuit) run(ctx context.Context) error {
 
 // present creates, adopts or updates.
 func (p *pursuit) present(ctx context.Context) error {
+	if p.settings.KeepsLeavers {
+		if err := p.upToDate(ctx); err != nil {
+			return err
+		}
+	}
 	desired, err := p.desired(ctx)
 	if err != nil {
 		return err

@@ -224,7 +224,7 @@ func TestDeprovisioningFollowsTheTargetsPolicy(t *testing.T) {
 	for policy, want := range map[string][]string{
 		"disable": {"acme normal r1 present", "acme urgent r2 disabled e1"},
 		"delete":  {"acme normal r1 present", "acme urgent r2 absent e1"},
-		"none":    {"acme normal r1 present"},
+		"none":    {"acme normal r1 present", "acme urgent r2 unmanaged e1"},
 	} {
 		target := live(everybody)
 		target.Deprovision = policy

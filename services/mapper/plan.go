@@ -113,8 +113,8 @@ func (t Target) includes(name, id string) bool {
 //	yes       any               present
 //	no        none, or none is  -
 //	          to be done
-//	no        present           disabled or absent, by the target's policy
-//	no        disabled, absent  as it was
+//	no        present           disabled, absent or unmanaged, by the target's policy
+//	no        anything else     as it was
 func (t Target) wish(ctx context.Context, name string, rec *identity.Record, who standing, old identity.Wish, had bool) (w identity.Wish, due bool, err error) {
 	result, err := t.Desired(who.in(name))
 	if err != nil {
@@ -146,8 +146,10 @@ func (t Target) wish(ctx context.Context, name string, rec *identity.Record, who
 	switch t.Deprovision {
 	case "delete":
 		return identity.Wish{Wish: identity.Absent, Mapping: t.Version, Because: who.ended(t.Rule)}, true, nil
-	case "none":
-		return identity.Wish{}, false, nil
+	case "none": // what still waits must not make or revive the account
+		return identity.Wish{
+			Wish: identity.Unmanaged, Mapping: t.Version, Because: who.ended(t.Rule), Groups: old.Groups, Made: old.Made,
+		}, true, nil
 	default:
 		return identity.Wish{Wish: identity.Disabled, Mapping: t.Version, Because: who.ended(t.Rule)}, true, nil
 	}

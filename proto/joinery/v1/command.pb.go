@@ -36,6 +36,8 @@ const (
 	Wish_WISH_DISABLED Wish = 2
 	// Does not exist.
 	Wish_WISH_ABSENT Wish = 3
+	// Nothing is wished for any more: whatever is there stays as it is.
+	Wish_WISH_UNMANAGED Wish = 4
 )
 
 // Enum value maps for Wish.
@@ -45,12 +47,14 @@ var (
 		1: "WISH_PRESENT",
 		2: "WISH_DISABLED",
 		3: "WISH_ABSENT",
+		4: "WISH_UNMANAGED",
 	}
 	Wish_value = map[string]int32{
 		"WISH_UNSPECIFIED": 0,
 		"WISH_PRESENT":     1,
 		"WISH_DISABLED":    2,
 		"WISH_ABSENT":      3,
+		"WISH_UNMANAGED":   4,
 	}
 )
 
@@ -662,12 +666,13 @@ const file_joinery_v1_command_proto_rawDesc = "" +
 	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"G\n" +
 	"\x0eEarlierCommand\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x19\n" +
-	"\bevent_id\x18\x02 \x01(\tR\aeventId*R\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId*f\n" +
 	"\x04Wish\x12\x14\n" +
 	"\x10WISH_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWISH_PRESENT\x10\x01\x12\x11\n" +
 	"\rWISH_DISABLED\x10\x02\x12\x0f\n" +
-	"\vWISH_ABSENT\x10\x03*M\n" +
+	"\vWISH_ABSENT\x10\x03\x12\x12\n" +
+	"\x0eWISH_UNMANAGED\x10\x04*M\n" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vLANE_URGENT\x10\x01\x12\x0f\n" +

@@ -243,7 +243,7 @@ func Dispatcher(ctx context.Context, b *Base) (*Part, error) {
 				Settings: dispatcher.Settings{
 					Match: t.Match, Adopt: t.Adopt, Attempts: t.Retry.Attempts, Backoff: t.Retry.Backoff,
 					BackoffCap: t.Retry.BackoffCap, Settle: max(t.Retry.Settle, t.Knobs.Visibility), Throttle: t.Retry.Throttle,
-					Knobs: t.Knobs, DeleteAfter: t.Deprovision.DeleteAfter, Protected: t.Protected, Guard: map[string]guard.Limit{
+					Knobs: t.Knobs, KeepsLeavers: t.Deprovision.Action == "none", DeleteAfter: t.Deprovision.DeleteAfter, Protected: t.Protected, Guard: map[string]guard.Limit{
 						guard.Deprovision: guard.Limit(t.Guard.Deprovision), guard.Rename: guard.Limit(t.Guard.Rename), guard.Membership: guard.Limit(t.Guard.Membership),
 					},
 				},
