@@ -112,9 +112,20 @@ type Record struct {
 	Precedence map[string][]string `json:"precedence,omitempty"`
 	// Wishes holds, by target, what that target should show.
 	Wishes map[string]Wish `json:"wishes,omitempty"`
+	// Failing holds, by target, the mapping that cannot be computed for the person.
+	Failing map[string]Failing `json:"failing,omitempty"`
 	// Events are the newest facts, oldest first, at most MaxEvents.
 	Events    []Fact    `json:"events,omitempty"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// Failing is a mapping that cannot be computed.
+type Failing struct {
+	// Mapping is the version of the mapping, and Reason what was wrong.
+	Mapping string `json:"mapping"`
+	Reason  string `json:"reason"`
+	// Filed tells that it was put before a person.
+	Filed bool `json:"filed,omitempty"`
 }
 
 // MaxEvents bounds the history inside a record; the streams hold the rest.

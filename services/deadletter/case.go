@@ -137,12 +137,12 @@ func (c Case) discarded(at time.Time, by, note string) (Case, error) {
 }
 
 // resolved is the case after the account came right.
-func (c Case) resolved(at time.Time, outcome string) (Case, bool) {
+func (c Case) resolved(at time.Time, by, outcome string) (Case, bool) {
 	if c.State != Open && c.State != Replayed {
 		return c, false
 	}
 	c.State = Resolved
-	return c.step(at, "dispatcher", "resolved", outcome), true
+	return c.step(at, by, "resolved", outcome), true
 }
 
 func (c Case) step(at time.Time, by, action, note string) Case {

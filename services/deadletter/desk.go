@@ -99,26 +99,50 @@ func (d *Desk) receiveLetter(msg *message.Message) error {
 func (d *Desk) receiveOutcome(msg *message.Message) error {
 	var o joineryv1.Outcome
 	ctx, err := wire.Decode(msg, &o)
-	if err != nil || o.GetStage() != joineryv1.Stage_STAGE_DISPATCHER {
+	if err != nil {
+		return nil
+	}
+	if o.GetStage() == joineryv1.Stage_STAGE_MAPPER {
+		return d.mended(ctx, &o)
+	}
+	if o.GetStage() != joineryv1.Stage_STAGE_DISPATCHER {
 		return nil
 	}
 	if o.GetResult() != joineryv1.Result_RESULT_APPLIED && o.GetResult() != joineryv1.Result_RESULT_NO_CHANGE {
 		return nil
 	}
 	for _, id := range []string{o.GetTarget() + "-" + o.GetIdentity(), "mapping-" + o.GetTarget() + "-" + o.GetIdentity()} {
-		_, err := d.edit(ctx, id, false, func(c Case) (Case, error) {
-			if o.GetRevision() < c.Revision {
-				return c, errUnchanged
-			}
-			next, changed := c.resolved(o.GetAt().AsTime(), identity.ResultName(o.GetResult()))
-			if !changed {
-				return c, errUnchanged
-			}
-			return next, nil
-		})
-		if err != nil && !errors.Is(err, stream.ErrNotFound) && !errors.Is(err, errUnchanged) {
+		if err := d.resolve(ctx, id, &o, "dispatcher", identity.ResultName(o.GetResult())); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// mended closes the cases of mappings that work again, or are not needed any more.
+func (d *Desk) mended(ctx context.Context, o *joineryv1.Outcome) error {
+	for _, target := range o.GetMended() {
+		if err := d.resolve(ctx, "mapping-"+target+"-"+o.GetIdentity(), o, "mapper", "the mapping can be computed, or is not needed any more"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolve closes a case, where there is one that is not newer than the outcome.
+func (d *Desk) resolve(ctx context.Context, id string, o *joineryv1.Outcome, by, why string) error {
+	_, err := d.edit(ctx, id, false, func(c Case) (Case, error) {
+		if o.GetRevision() < c.Revision {
+			return c, errUnchanged
+		}
+		next, changed := c.resolved(o.GetAt().AsTime(), by, why)
+		if !changed {
+			return c, errUnchanged
+		}
+		return next, nil
+	})
+	if err != nil && !errors.Is(err, stream.ErrNotFound) && !errors.Is(err, errUnchanged) {
+		return err
 	}
 	return nil
 }

@@ -292,6 +292,27 @@ func TestACaseIsFiledReplayedAndResolved(t *testing.T) {
 	}
 }
 
+func TestTheCaseOfAMappingThatWorksAgainIsClosed(t *testing.T) {
+	o := open(t, "")
+	id := "mapping-" + mine
+	d := letter(8)
+	d.Id, d.Cause = id, joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_MAPPING
+	o.receive(d)
+	outcome := &joineryv1.Outcome{Stage: joineryv1.Stage_STAGE_MAPPER, Identity: ann, Revision: 7, Mended: []string{"acme"}}
+	if o.receive(outcome); o.cases[id].State != deadletter.Open {
+		t.Error("an older outcome closed the case")
+	}
+	outcome.Revision, outcome.Mended = 9, []string{"other"}
+	if o.receive(outcome); o.cases[id].State != deadletter.Open {
+		t.Error("another target's mapping closed the case")
+	}
+	outcome.Mended = []string{"acme", "other"}
+	o.receive(outcome)
+	if c := o.cases[id]; c.State != deadletter.Resolved || c.History[len(c.History)-1].By != "mapper" {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestAPoisonEventIsPutOnItsSubjectAgain(t *testing.T) {
 	o := open(t, "")
 	o.receive(&joineryv1.DeadLetter{Id: "poison-e1", Event: &joineryv1.LifecycleEvent{Id: "e1"}, Reason: "no person"})

@@ -107,6 +107,7 @@ type handled struct {
 	effect   identity.Effect
 	commands []string // targets
 	problems []problem
+	mended   []string // targets
 }
 
 func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (handled, error) {
@@ -134,7 +135,7 @@ func (s *Service) handle(ctx context.Context, e *joineryv1.LifecycleEvent) (hand
 	if err := s.issue(ctx, &done, e.GetId()); err != nil {
 		return done, err
 	}
-	if err := s.complain(ctx, done, e); err != nil {
+	if err := s.complain(ctx, done, e.GetId(), true); err != nil {
 		return done, err
 	}
 	if err := s.arm(ctx, &done.record); err != nil {
@@ -197,20 +198,21 @@ func (s *Service) fold(ctx context.Context, rec identity.Record, e *joineryv1.Li
 	rec.Revision = before + 1
 	now := time.Now().UTC()
 	lookAt(&rec, now)
-	changed, problems := s.Targets().plan(ctx, &rec, reason{
+	done, changed, err := s.compute(ctx, rec, reason{
 		event: e.GetId(), source: e.GetSource(), cause: joineryv1.Cause_CAUSE_EVENT,
 		trigger: e.GetTrigger(), urgent: e.GetUrgent(), now: now,
 	})
-	if err := storeFailed(problems); err != nil {
+	if err != nil {
 		return handled{}, err
 	}
-	if effect != identity.Applied && len(changed) == 0 && known {
-		rec.Revision = before
+	done.effect = effect
+	if effect != identity.Applied && !changed && known {
+		done.record.Revision = before
 	} else {
-		rec.UpdatedAt = now
-		rec.Remember(e, effect)
+		done.record.UpdatedAt = now
+		done.record.Remember(e, effect)
 	}
-	return handled{record: rec, effect: effect, problems: problems}, nil
+	return done, nil
 }
 
 // issue publishes the command of every wish that this event made: also when the
@@ -241,25 +243,6 @@ func (s *Service) send(ctx context.Context, rec *identity.Record, target string)
 	return nil
 }
 
-// complain puts each failed mapping before a person.
-func (s *Service) complain(ctx context.Context, done handled, e *joineryv1.LifecycleEvent) error {
-	for _, p := range done.problems {
-		err := s.outbox.DeadLetter(ctx, &joineryv1.DeadLetter{
-			Id:    "mapping-" + p.target + "-" + done.record.ID,
-			Cause: joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_MAPPING,
-			Command: &joineryv1.ProvisioningCommand{
-				Id: identity.CommandID(p.target, done.record.ID, done.record.Revision), Target: p.target,
-				Identity: done.record.ID, Revision: done.record.Revision, EventId: e.GetId(),
-			},
-			Reason: p.err.Error(), At: timestamppb.Now(), TraceId: traceID(ctx), Attempts: 1,
-		})
-		if err != nil {
-			return fmt.Errorf("dead-letter a failed mapping: %w", err)
-		}
-	}
-	return nil
-}
-
 func (s *Service) outcome(ctx context.Context, e *joineryv1.LifecycleEvent, done handled) *joineryv1.Outcome {
 	result := joineryv1.Result_RESULT_NO_CHANGE
 	switch {
@@ -273,7 +256,7 @@ func (s *Service) outcome(ctx context.Context, e *joineryv1.LifecycleEvent, done
 	o := &joineryv1.Outcome{
 		Id: "mapper:" + e.GetId(), Stage: joineryv1.Stage_STAGE_MAPPER, Result: result,
 		EventId: e.GetId(), Identity: done.record.ID, Revision: done.record.Revision,
-		TraceId: traceID(ctx), ReceivedAt: e.GetReceivedAt(), At: timestamppb.Now(), Attempts: 1,
+		TraceId: traceID(ctx), ReceivedAt: e.GetReceivedAt(), At: timestamppb.Now(), Attempts: 1, Mended: done.mended,
 	}
 	for _, target := range done.commands {
 		o.Commands = append(o.Commands, target+":"+identity.LaneName(done.record.Wishes[target].Lane))

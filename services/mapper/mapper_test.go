@@ -62,6 +62,7 @@ func (p *persons) Keys(context.Context, string) ([]string, error) {
 // post is what the mapper published.
 type post struct {
 	commands, outcomes, letters []string
+	mended                      []string // targets
 	wakes                       []time.Time
 	failCommands                int
 }
@@ -89,6 +90,7 @@ func (p *post) Wake(_ context.Context, _ string, at time.Time) error {
 
 func (p *post) Outcome(_ context.Context, o *joineryv1.Outcome) error {
 	p.outcomes = append(p.outcomes, o.GetEventId()+" "+identity.ResultName(o.GetResult()))
+	p.mended = append(p.mended, o.GetMended()...)
 	return nil
 }
 

@@ -128,17 +128,15 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		rec.Revision++
 		now := time.Now().UTC()
 		lookAt(&rec, now)
-		changed, problems := s.Targets().plan(ctx, &rec, reason{
+		done, changed, err := s.compute(ctx, rec, reason{
 			event: event, cause: joineryv1.Cause_CAUSE_CONFIGURATION, bulk: true, now: now,
 		})
-		if err := storeFailed(problems); err != nil {
+		if err != nil {
 			return false, err
 		}
-		done := handled{record: rec, problems: problems}
-		if len(changed) > 0 {
-			rec.UpdatedAt = now
-			done.record = rec
-			_, err = s.identities.Put(ctx, key, rec, rev)
+		if changed {
+			done.record.UpdatedAt = now
+			_, err = s.identities.Put(ctx, key, done.record, rev)
 			if errors.Is(err, stream.ErrConflict) {
 				continue
 			}
@@ -149,10 +147,10 @@ func (s *Service) recomputeOne(ctx context.Context, key, event string) (bool, er
 		if err := s.issue(ctx, &done, event); err != nil {
 			return false, err
 		}
-		if err := s.arm(ctx, &rec); err != nil {
+		if err := s.arm(ctx, &done.record); err != nil {
 			return false, err
 		}
-		return len(changed) > 0, s.complain(ctx, done, &joineryv1.LifecycleEvent{Id: event})
+		return changed, s.account(ctx, done, event)
 	}
 	return false, fmt.Errorf("store an identity: %w", stream.ErrConflict)
 }

@@ -155,7 +155,7 @@ func (s *Service) wake(ctx context.Context, id string, due time.Time) (handled, 
 	if err := s.issue(ctx, &done, event); err != nil {
 		return done, event, err
 	}
-	if err := s.complain(ctx, done, &joineryv1.LifecycleEvent{Id: event}); err != nil {
+	if err := s.account(ctx, done, event); err != nil {
 		return done, event, err
 	}
 	return done, event, s.arm(ctx, &done.record)
@@ -180,18 +180,16 @@ func (s *Service) storeWoken(ctx context.Context, id string, due time.Time) (han
 		lookAt(&rec, now)
 		s.heed(&rec)
 		rec.Revision++
-		changed, problems := s.Targets().plan(ctx, &rec, why)
-		if err := storeFailed(problems); err != nil {
+		done, changed, err := s.compute(ctx, rec, why)
+		if err != nil {
 			return handled{}, "", err
 		}
-		done := handled{record: rec, problems: problems}
-		if !news && len(changed) == 0 {
+		if !news && !changed {
 			done.record.Revision--
 			return done, why.event, nil
 		}
-		rec.UpdatedAt = now
-		done.record = rec
-		_, err = s.identities.Put(ctx, id, rec, rev)
+		done.record.UpdatedAt = now
+		_, err = s.identities.Put(ctx, id, done.record, rev)
 		if err == nil {
 			return done, why.event, nil
 		}

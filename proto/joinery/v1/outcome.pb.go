@@ -194,7 +194,9 @@ type Outcome struct {
 	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
 	At         *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=at,proto3" json:"at,omitempty"`
 	// The version of the target's mapping behind the command.
-	Mapping       string `protobuf:"bytes,30,opt,name=mapping,proto3" json:"mapping,omitempty"`
+	Mapping string `protobuf:"bytes,30,opt,name=mapping,proto3" json:"mapping,omitempty"`
+	// The targets whose mapping failed for the person before and does so no more.
+	Mended        []string `protobuf:"bytes,31,rep,name=mended,proto3" json:"mended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -397,12 +399,19 @@ func (x *Outcome) GetMapping() string {
 	return ""
 }
 
+func (x *Outcome) GetMended() []string {
+	if x != nil {
+		return x.Mended
+	}
+	return nil
+}
+
 var File_joinery_v1_outcome_proto protoreflect.FileDescriptor
 
 const file_joinery_v1_outcome_proto_rawDesc = "" +
 	"\n" +
 	"\x18joinery/v1/outcome.proto\x12\n" +
-	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\"\xf6\x05\n" +
+	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\"\x8e\x06\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x11.joinery.v1.StageR\x05stage\x12*\n" +
@@ -432,7 +441,8 @@ const file_joinery_v1_outcome_proto_rawDesc = "" +
 	"\vreceived_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12*\n" +
 	"\x02at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
-	"\amapping\x18\x1e \x01(\tR\amapping*V\n" +
+	"\amapping\x18\x1e \x01(\tR\amapping\x12\x16\n" +
+	"\x06mended\x18\x1f \x03(\tR\x06mended*V\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTAGE_MAPPER\x10\x01\x12\x14\n" +
