@@ -187,7 +187,7 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 		overtaken = overtaken || errors.Is(err, stream.ErrConflict)
 	}
 	if err == nil && overtaken {
-		err = t.setRight(ctx, c)
+		err = t.setRight(ctx, c, time.Now())
 	}
 	if err != nil {
 		span.RecordError(err)
@@ -197,8 +197,8 @@ func (t *worker) Handle(ctx context.Context, c *joineryv1.ProvisioningCommand) e
 
 // setRight has the account read again after another worker stored it while a
 // request of ours was under way: that request may have reached the target last.
-func (t *worker) setRight(ctx context.Context, c *joineryv1.ProvisioningCommand) error {
-	return t.again(ctx, c.GetIdentity(), fmt.Sprintf("overtaken-%d", c.GetRevision()), nil)
+func (t *worker) setRight(ctx context.Context, c *joineryv1.ProvisioningCommand, now time.Time) error {
+	return t.again(ctx, c.GetIdentity(), fmt.Sprintf("overtaken-%d-%d", c.GetRevision(), now.UnixMilli()), nil)
 }
 
 // again sends the newest wish of an account once more, to be compared with what
@@ -361,6 +361,8 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 	}
 	if a.State == identity.Present {
 		a.Left, a.Checks, a.Confirmed = time.Time{}, 0, time.Time{}
+	} else {
+		a.Waiting = nil
 	}
 	if err := p.finish(ctx, o); err != nil {
 		return err

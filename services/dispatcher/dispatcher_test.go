@@ -512,6 +512,22 @@ func TestAReferenceWaitsForTheOneItNames(t *testing.T) {
 	})
 }
 
+func TestALeaverWaitsForNobody(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) {
+			c.References = map[string]string{scim.EnterpriseSchema + ":manager.value": identity.IDOf("boss")}
+		})
+		w.wait(time.Second)
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) { c.Wish = joineryv1.Wish_WISH_DISABLED })
+		w.wait(time.Second)
+		w.wish("boss", nil)
+		w.wait(time.Minute)
+		if got := w.outcomes(); len(got) != 3 || len(w.account("ann").Waiting) != 0 {
+			w.Errorf("%q, %+v", got, w.account("ann"))
+		}
+	})
+}
+
 func TestStoppingGivesBackWhatOnlyWaitsForItsTurn(t *testing.T) {
 	inBubble(t, simulator.Options{}, func(w *world) {
 		w.turn = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // no turn ever comes

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -19,31 +20,46 @@ type references struct {
 	mu      sync.Mutex
 	waiting map[string][]string // awaited identity to those who wait
 	parked  map[string][]string // those who wait to the identities they await
-	there   map[string]bool     // identities that have an account
+	since   map[string]uint64   // identities that have an account, and the revision at which it was linked
 }
+
+// reference is from somebody to an account that was linked at a revision.
+type reference struct {
+	from, to string
+	since    uint64
+}
+
+// name is one for each time that the reference can be resolved, however often that
+// is noticed.
+func (r reference) name() string { return fmt.Sprintf("reference-%s-%d", r.to, r.since) }
 
 func newReferences() *references {
-	return &references{waiting: map[string][]string{}, parked: map[string][]string{}, there: map[string]bool{}}
+	return &references{waiting: map[string][]string{}, parked: map[string][]string{}, since: map[string]uint64{}}
 }
 
-// seen takes over an account as stored, and gives those whose waiting ended
-// with it.
-func (r *references) seen(a identity.Account) (ready []string) {
+// seen takes over an account as stored at rev, and gives the references that can
+// be resolved with it.
+func (r *references) seen(a identity.Account, rev uint64) (ready []reference) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(a.Identity)
 	for _, awaited := range a.Waiting {
-		if r.there[awaited] {
-			ready = append(ready, a.Identity) // came between the look and the store
+		if since, there := r.since[awaited]; there {
+			ready = append(ready, reference{a.Identity, awaited, since}) // came between the look and the store
 			continue
 		}
 		r.waiting[awaited] = append(r.waiting[awaited], a.Identity)
 		r.parked[a.Identity] = append(r.parked[a.Identity], awaited)
 	}
-	was := r.there[a.Identity]
-	r.there[a.Identity] = a.RemoteID != ""
-	if a.RemoteID != "" && !was {
-		ready = append(ready, r.waiting[a.Identity]...)
+	if a.RemoteID == "" {
+		delete(r.since, a.Identity)
+		return ready
+	}
+	if _, was := r.since[a.Identity]; !was {
+		r.since[a.Identity] = rev
+		for _, from := range r.waiting[a.Identity] {
+			ready = append(ready, reference{from, a.Identity, rev})
+		}
 		delete(r.waiting, a.Identity)
 	}
 	return ready
@@ -59,20 +75,21 @@ func (r *references) forget(id string) {
 
 // resume sends the newest command of somebody again whose reference can be
 // resolved now.
-func (t *worker) resume(ctx context.Context, id, because string) error {
-	err := t.again(ctx, id, "reference-"+because, func(c *joineryv1.ProvisioningCommand) { c.Verify = false })
-	if err != nil {
-		return err
+func (t *worker) resume(ctx context.Context, r reference) {
+	err := t.again(ctx, r.from, r.name(), func(c *joineryv1.ProvisioningCommand) { c.Verify = false })
+	switch {
+	case err == nil:
+		t.log.InfoContext(ctx, "reference resolved", "target", t.name, "identity", r.from, "refers_to", r.to)
+	case ctx.Err() == nil:
+		t.log.WarnContext(ctx, "reference not resolved; reconciliation will", "target", t.name, "identity", r.from, "error", err)
 	}
-	t.log.InfoContext(ctx, "reference resolved", "target", t.name, "identity", id, "refers_to", because)
-	return nil
 }
 
 // follow watches the target's accounts: it counts them, notes which
 // leavers are to be read again, and resumes whoever waited for one.
 func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 	refs := newReferences()
-	return accounts.Watch(ctx, t.name, func(key string, a *identity.Account, _ uint64) {
+	return accounts.Watch(ctx, t.name, func(key string, a *identity.Account, rev uint64) {
 		if key == "" {
 			t.guards.census.complete()
 		}
@@ -83,10 +100,8 @@ func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 			t.guards.census.seen(*a)
 			t.vigil.seen(*a)
 		}
-		for _, id := range refs.seen(*a) {
-			if err := t.resume(ctx, id, a.Identity); err != nil && ctx.Err() == nil {
-				t.log.WarnContext(ctx, "reference not resolved; reconciliation will", "target", t.name, "identity", id, "error", err)
-			}
+		for _, r := range refs.seen(*a, rev) {
+			t.resume(ctx, r)
 		}
 	})
 }
