@@ -24,7 +24,9 @@ type Account struct {
 	Target   string `json:"target"`
 	Identity string `json:"identity"`
 	// RemoteID and Version are the resource's id and ETag in the target.
-	RemoteID  string    `json:"remote_id,omitempty"`
+	RemoteID string `json:"remote_id,omitempty"`
+	// Former is the id of the account that was linked before this one.
+	Former    string    `json:"former_id,omitempty"`
 	Version   string    `json:"version,omitempty"`
 	Ownership Ownership `json:"ownership,omitempty"`
 	// State is what the target was last made to show: present, disabled,
@@ -59,6 +61,9 @@ type Account struct {
 	// Waiting are the identities whose accounts this one refers to and which
 	// are not in the target yet.
 	Waiting []string `json:"waiting,omitempty"`
+	// Refers are the identities that this account refers to, with the ids in the
+	// target that they had when it was sent.
+	Refers map[string]string `json:"refers,omitempty"`
 	// Confirmed is when the target, read back, last showed a leaver disabled.
 	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Left is when the account was disabled, and Checks how often the target has

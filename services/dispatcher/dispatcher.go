@@ -362,7 +362,7 @@ func (p *pursuit) succeeded(ctx context.Context, before uint64) error {
 	if a.State == identity.Present {
 		a.Left, a.Checks, a.Confirmed = time.Time{}, 0, time.Time{}
 	} else {
-		a.Waiting = nil
+		a.Waiting, a.Refers = nil, nil
 	}
 	if err := p.finish(ctx, o); err != nil {
 		return err

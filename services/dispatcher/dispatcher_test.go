@@ -512,6 +512,35 @@ func TestAReferenceWaitsForTheOneItNames(t *testing.T) {
 	})
 }
 
+func TestReportsAndGroupsFollowAnAccountThatIsMadeAgain(t *testing.T) {
+	const manager = scim.EnterpriseSchema + ":manager.value"
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wish("boss", nil)
+		w.wish("ann", func(c *joineryv1.ProvisioningCommand) {
+			c.References = map[string]string{manager: identity.IDOf("boss")}
+		})
+		w.member("boss", true)
+		w.look(nil)
+		w.wait(time.Minute)
+		former := w.account("boss").RemoteID
+		must(w, w.acme.Remove(scim.Users, former)) // by hand
+		w.wish("boss", func(c *joineryv1.ProvisioningCommand) { c.Verify = true })
+		w.wait(time.Minute)
+		now := w.account("boss").RemoteID
+		v, _ := w.acme.Resources(scim.Users)[0].Get(manager)
+		if now == former || v != now {
+			w.Errorf("boss was %s and is %s; ann's manager is %v", former, now, v)
+		}
+		w.same([]string{"boss"}, w.within())
+		// Told again of the same account, nothing more is sent.
+		sent := len(w.calls())
+		w.stop()
+		w.run("worker-2")
+		w.wait(time.Minute)
+		w.same([]string{}, w.calls()[sent:])
+	})
+}
+
 func TestALeaverWaitsForNobody(t *testing.T) {
 	inBubble(t, simulator.Options{}, func(w *world) {
 		w.wish("ann", func(c *joineryv1.ProvisioningCommand) {

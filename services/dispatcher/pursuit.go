@@ -109,7 +109,7 @@ func (p *pursuit) desired(ctx context.Context) (scim.Resource, error) {
 	if _, said := desired.Active(); !said {
 		desired["active"] = true
 	}
-	p.account.Waiting = nil
+	p.account.Waiting, p.account.Refers = nil, map[string]string{}
 	for path, id := range p.cmd.GetReferences() {
 		remote, err := p.ledger.remoteID(ctx, p.name, id)
 		if err != nil {
@@ -122,6 +122,7 @@ func (p *pursuit) desired(ctx context.Context) (scim.Resource, error) {
 		if err := desired.Set(path, remote); err != nil {
 			return nil, fault.Mark(fault.Permanent, fmt.Errorf("set %s: %w", path, err))
 		}
+		p.account.Refers[id] = remote
 	}
 	slices.Sort(p.account.Waiting)
 	return fitting(p.knobs(), desired), nil
@@ -160,6 +161,9 @@ func (p *pursuit) seek(ctx context.Context, desired scim.Resource) error {
 }
 
 func (p *pursuit) unlink() {
+	if p.account.RemoteID != "" {
+		p.account.Former = p.account.RemoteID
+	}
 	p.account.RemoteID, p.account.Version, p.account.Ownership = "", "", ""
 	p.account.Sent, p.observed = nil, nil
 }

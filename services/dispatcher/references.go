@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/joinery/joinery/pkg/identity"
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
@@ -85,13 +86,17 @@ func (t *worker) resume(ctx context.Context, r reference) {
 	}
 }
 
-// follow watches the target's accounts: it counts them, notes which
-// leavers are to be read again, and resumes whoever waited for one.
+// follow watches the target's accounts: it counts them, notes which leavers are to
+// be read again, resumes whoever waited for one, and has those put right who refer
+// to one that was made again.
 func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
-	refs := newReferences()
+	refs, again, live := newReferences(), map[string]string{}, false
+	var looking sync.WaitGroup
+	defer looking.Wait()
 	return accounts.Watch(ctx, t.name, func(key string, a *identity.Account, rev uint64) {
 		if key == "" {
 			t.guards.census.complete()
+			live = true
 		}
 		if a == nil {
 			return
@@ -103,5 +108,52 @@ func (t *worker) follow(ctx context.Context, accounts WatchedAccounts) error {
 		for _, r := range refs.seen(*a, rev) {
 			t.resume(ctx, r)
 		}
+		if a.RemoteID == "" || a.Former == "" || a.Former == a.RemoteID || again[a.Identity] == a.RemoteID {
+			return
+		}
+		again[a.Identity] = a.RemoteID
+		if live {
+			looking.Go(func() { t.remade(ctx, accounts, *a, rev) })
+		}
 	})
+}
+
+// remade puts those right who refer to an account by an id that it had before: the
+// reports of a manager, and the groups of a member. It reads the whole ledger,
+// which is rare enough.
+func (t *worker) remade(ctx context.Context, accounts WatchedAccounts, who identity.Account, rev uint64) {
+	within, done := context.WithCancel(ctx)
+	defer done()
+	err := accounts.Watch(within, t.name, func(key string, a *identity.Account, _ uint64) {
+		switch {
+		case key == "":
+			done()
+		case a == nil:
+		case a.Kind == identity.Grouped:
+			t.enrolAgain(ctx, *a, who, rev)
+		case a.Refers[who.Identity] != "" && a.Refers[who.Identity] != who.RemoteID:
+			t.resume(ctx, reference{a.Identity, who.Identity, rev})
+		}
+	})
+	if err != nil && within.Err() == nil {
+		t.log.WarnContext(ctx, "references to an account made again not looked for; reconciliation will", "target", t.name, "identity", who.Identity, "error", err)
+	}
+}
+
+// enrolAgain has a group compared in which somebody is a member by a former id.
+func (t *worker) enrolAgain(ctx context.Context, group, who identity.Account, rev uint64) {
+	if t.members == nil {
+		return
+	}
+	m, _, err := t.members.Get(ctx, identity.MemberKey(t.name, group.Identity, who.Identity))
+	if err != nil || !m.Present || m.Sent == "" || m.Sent == who.RemoteID {
+		return // not a member, or not to be known: reconciliation compares every group
+	}
+	r := reference{group.Identity, who.Identity, rev}
+	c := group.GroupCommand(time.Now())
+	c.Lane, c.Cause = joineryv1.Lane_LANE_NORMAL, joineryv1.Cause_CAUSE_DRIFT
+	c.EventId, c.Id = r.name(), c.GetId()+":"+r.name()
+	if err := t.outbox.Command(ctx, c); err != nil && ctx.Err() == nil {
+		t.log.WarnContext(ctx, "group not compared; reconciliation will", "target", t.name, "identity", group.Identity, "error", err)
+	}
 }

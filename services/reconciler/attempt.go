@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type attempt struct {
 	key     string
 	rev     uint64
 	found   []reconcile.Finding // to repair
+	// referred holds the ids of accounts that others refer to.
+	referred map[string]string
 
 	mu    sync.Mutex
 	run   reconcile.Run
@@ -161,9 +164,13 @@ func (a *attempt) expect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		resource, err := a.shown(ctx, wish, account)
+		if err != nil {
+			return err
+		}
 		a.mu.Lock()
 		a.index.Expect(reconcile.Expected{
-			Identity: rec.ID, Wish: wish.Wish, Resource: shown(wish, account), RemoteID: account.RemoteID,
+			Identity: rec.ID, Wish: wish.Wish, Resource: resource, RemoteID: account.RemoteID,
 		})
 		a.mu.Unlock()
 	}
@@ -180,22 +187,46 @@ func (a *attempt) account(ctx context.Context, key string) (identity.Account, er
 }
 
 // shown is the resource that the target should show: the wish, with the
-// references that the dispatcher resolved. Somebody who should have none is
-// still recognised by what was sent.
-func shown(wish identity.Wish, account identity.Account) scim.Resource {
+// references as they resolve now. Somebody who should have none is still
+// recognised by what was sent.
+func (a *attempt) shown(ctx context.Context, wish identity.Wish, account identity.Account) (scim.Resource, error) {
 	if wish.Wish != identity.Present {
-		return scim.Resource(account.Sent)
+		return scim.Resource(account.Sent), nil
 	}
 	out := scim.Resource(wish.Resource).Clone()
 	if out == nil {
 		out = scim.Resource{}
 	}
-	for path := range wish.References {
-		if v, ok := scim.Resource(account.Sent).Get(path); ok {
-			_ = out.Set(path, v) // the path was set once already
+	for path, id := range wish.References {
+		if _, sent := scim.Resource(account.Sent).Get(path); !sent && !slices.Contains(account.Waiting, id) {
+			continue // the target does not take it
+		}
+		remote, err := a.remoteID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if remote != "" {
+			_ = out.Set(path, remote) // the mapping has written the path once already
 		}
 	}
-	return out
+	return out, nil
+}
+
+// remoteID is the id of an account that others refer to, "" where there is none.
+// Few are referred to by many, so that it is read once.
+func (a *attempt) remoteID(ctx context.Context, id string) (string, error) {
+	if remote, known := a.referred[id]; known {
+		return remote, nil
+	}
+	account, err := a.account(ctx, identity.AccountKey(a.run.Target, id))
+	if err != nil {
+		return "", err
+	}
+	if a.referred == nil {
+		a.referred = map[string]string{}
+	}
+	a.referred[id] = account.RemoteID
+	return account.RemoteID, nil
 }
 
 // linkLate tells the index of accounts that were linked while the target was

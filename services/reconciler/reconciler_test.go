@@ -190,6 +190,34 @@ func TestARepairIsTheWishAsItIsNowAndEndsTheCommandItMayReplace(t *testing.T) {
 	})
 }
 
+func TestWhoeverRefersToAnAccountMadeAgainDiffers(t *testing.T) {
+	inBubble(t, func(w *world) {
+		ann, boss := w.person(1, identity.Present), w.person(2, identity.Present)
+		const manager = scim.EnterpriseSchema + ":manager.value"
+		rec, rev, err := w.identities.Get(w.Context(), "person1")
+		must(w, err)
+		wish := rec.Wishes["acme"]
+		wish.References = map[string]string{manager: "person2"}
+		rec.Wishes["acme"] = wish
+		_, err = w.identities.Put(w.Context(), "person1", rec, rev)
+		must(w, err)
+		account, rev, err := w.accounts.Get(w.Context(), "acme.person1")
+		must(w, err)
+		must(w, ann.Set(manager, "r0")) // who the boss was before
+		account.Sent = ann
+		_, err = w.accounts.Put(w.Context(), "acme.person1", account, rev)
+		must(w, err)
+		stop := w.start("one", acme(shows(nil, ann, boss)))
+		key := w.request(reconcile.Report, false)
+		settle()
+		want := []reconcile.Finding{{Situation: reconcile.Differs, Identity: "person1", RemoteID: "r1", Attributes: []string{manager}}}
+		if diff := cmp.Diff(want, w.run(key).Findings); diff != "" {
+			t.Error(diff)
+		}
+		stop()
+	})
+}
+
 func TestAReportChangesNothing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		r := w.person(1, identity.Disabled)
