@@ -123,7 +123,7 @@ func newMetrics(m *telemetry.Metrics) *metrics {
 		outcomes: m.Counter("joinery_dispatcher_outcomes_total",
 			"Commands ended, by target, lane, operation and result.", "target", "lane", "operation", "result"),
 		failures: m.Counter("joinery_dispatcher_failures_total",
-			"Failed attempts, by target and kind of failure.", "target", "kind"),
+			"Failed attempts, by target and kind of failure; broker is the broker's, all others the target's.", "target", "kind"),
 		held: m.Counter("joinery_dispatcher_held_total",
 			"Commands that a guard put before a person, by target and source.", "target", "source"),
 		confirmed: m.Counter("joinery_dispatcher_leavers_read_back_total",
@@ -279,7 +279,7 @@ func (p *pursuit) attempt(ctx context.Context) error {
 	for _, pause := range immediate {
 		kind := fault.KindOf(err)
 		if err == nil || (kind != fault.Transient && kind != fault.Unknown) ||
-			errors.Is(err, stream.ErrConflict) || fault.Pause(err) > 0 || ctx.Err() != nil {
+			errors.Is(err, stream.ErrConflict) || errors.Is(err, stream.ErrUnavailable) || fault.Pause(err) > 0 || ctx.Err() != nil {
 			return err
 		}
 		p.metrics.failures.Add(1, p.name, kind.String())

@@ -56,6 +56,8 @@ type world struct {
 	transport func(http.RoundTripper) http.RoundTripper
 	// knobs are what is known of the target when a dispatcher starts.
 	knobs profile.Knobs
+	// ledger stands between the next dispatcher and bucket ACCOUNTS.
+	ledger func(dispatcher.WatchedAccounts) dispatcher.WatchedAccounts
 	// asked counts the requests that were sent.
 	asked int
 }
@@ -114,8 +116,12 @@ func (w *world) run(worker string) {
 	}
 	client, err := scimhttp.New(scimhttp.Options{Endpoint: "https://acme.example", Transport: transport, Wait: w.waitForTurn, Knobs: w.knobs})
 	must(w, err)
+	var accounts dispatcher.WatchedAccounts = w.accounts
+	if w.ledger != nil {
+		accounts = w.ledger(accounts)
+	}
 	s := dispatcher.New(dispatcher.Options{
-		Lanes: w.conn, Accounts: w.accounts, Members: w.members, Windows: w.windows, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
+		Lanes: w.conn, Accounts: accounts, Members: w.members, Windows: w.windows, States: w.states, Outbox: w.outbox, Pauser: w.holds, Worker: worker,
 		Newest:    wire.NewestCommand(w.conn),
 		Telemetry: tel, Jitter: func(d time.Duration) time.Duration { return d },
 	})
@@ -538,6 +544,52 @@ func TestReportsAndGroupsFollowAnAccountThatIsMadeAgain(t *testing.T) {
 		w.run("worker-2")
 		w.wait(time.Minute)
 		w.same([]string{}, w.calls()[sent:])
+	})
+}
+
+// silent is a bucket of accounts whose writes are not answered until a time.
+type silent struct {
+	dispatcher.WatchedAccounts
+	until time.Time
+}
+
+func (s silent) Put(ctx context.Context, key string, a identity.Account, rev uint64) (uint64, error) {
+	if time.Now().Before(s.until) {
+		return 0, stream.ErrUnavailable
+	}
+	return s.WatchedAccounts.Put(ctx, key, a, rev)
+}
+
+func TestTroubleWithTheBrokerIsNotTheTargets(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wait(time.Second)
+		w.stop()
+		w.ledger = func(a dispatcher.WatchedAccounts) dispatcher.WatchedAccounts {
+			return silent{a, w.start.Add(2 * time.Minute)}
+		}
+		w.run("worker-1")
+		for i := range 10 {
+			w.wish(fmt.Sprint("p", i), nil)
+		}
+		w.wait(3 * time.Minute)
+		// Nobody was given up, the target never counted as down, and what comes after
+		// is as quick as ever.
+		if got := w.outcomes(); len(got) != 10 {
+			w.Fatal(got)
+		}
+		for _, o := range w.outcomes() {
+			if !strings.HasSuffix(o, "applied create") {
+				w.Error(o)
+			}
+		}
+		if a := w.account("p0"); a.Attempts != 0 {
+			w.Errorf("%+v", a)
+		}
+		for _, r := range w.acme.Requests() {
+			if strings.Contains(r.Query, "joinery-control") {
+				w.Error("probed:", r)
+			}
+		}
 	})
 }
 
@@ -966,7 +1018,7 @@ func TestATargetThatWasDownIsLoadedSlowly(t *testing.T) {
 			under--
 			mu.Unlock()
 		})
-		for i := range 30 {
+		for i := range 10 {
 			w.wish(fmt.Sprint("person", i), nil)
 		}
 		w.wait(10 * time.Minute)

@@ -32,9 +32,13 @@ const whileDown = 10 * time.Second
 //	changed       kept      (already tried again from a fresh read)
 //	transient,    counted,  backoff; a case after too many; not counted while
 //	unknown       mostly    the target counts as down
+//	(broker)      kept      the command comes again: it says nothing of the target
 func (p *pursuit) failed(ctx context.Context, err error, before uint64) error {
 	if ctx.Err() != nil {
 		return err // shutting down: what is stored is enough to go on from
+	}
+	if errors.Is(err, stream.ErrUnavailable) {
+		return p.withoutBroker(ctx, err)
 	}
 	kind := fault.KindOf(err)
 	p.metrics.failures.Add(1, p.name, kind.String())
@@ -58,6 +62,15 @@ func (p *pursuit) failed(ctx context.Context, err error, before uint64) error {
 	default:
 		return p.backOff(ctx, err, before)
 	}
+}
+
+// withoutBroker has the command come again: what is stored says what was begun, and
+// nothing more can be stored now.
+func (p *pursuit) withoutBroker(ctx context.Context, err error) error {
+	p.metrics.failures.Add(1, p.name, "broker")
+	p.log.WarnContext(ctx, "command comes again: the broker did not answer",
+		"target", p.name, "identity", p.cmd.GetIdentity(), "event", p.cmd.GetEventId(), "error", err.Error())
+	return fault.Retry(p.jitter(p.settings.Backoff), err)
 }
 
 func causeOf(err error) joineryv1.DeadLetterCause {

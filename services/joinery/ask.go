@@ -346,6 +346,9 @@ func (t *terminal) decide(console func() *client, action, short string) *cobra.C
 			}
 			decided = append(decided, one)
 		}
+		if len(decided) == 0 {
+			return refused
+		}
 		if err := t.print(decided, func(w io.Writer) { writeCases(w, decided) }); err != nil {
 			return err
 		}

@@ -3,6 +3,9 @@ package joinery
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -123,5 +126,20 @@ func TestAMistypedCommandIsRefused(t *testing.T) {
 		if code := Main(args, nil, &out, &errs); code != ExitUsage || out.Len() > 0 || errs.Len() == 0 {
 			t.Error(args, code, out.String(), errs.String())
 		}
+	}
+}
+
+// Nothing was decided: that is a failure, and no list of cases.
+func TestACaseThatIsNotThereIsAnError(t *testing.T) {
+	console := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"title":"not found","status":404,"detail":"there is no case nosuch"}`)
+	}))
+	defer console.Close()
+	var out, errs bytes.Buffer
+	code := Main([]string{"deadletter", "--console", console.URL, "replay", "nosuch"}, nil, &out, &errs)
+	if code != ExitFailed || out.Len() > 0 || !strings.Contains(errs.String(), "there is no case nosuch") {
+		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 }
