@@ -167,6 +167,7 @@ users:
 }
 
 func newScene(t *testing.T, b *bubble.Bubble, sections map[string]string) *scene {
+	<-time.After(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute)))
 	s := &scene{T: t, bubble: b, dir: t.TempDir(), begun: time.Now(), targets: map[string]*simulator.Server{}, events: map[string]string{}, log: t.Output()}
 	files := maps.Clone(defaults)
 	for name, text := range sections {
@@ -177,6 +178,11 @@ func newScene(t *testing.T, b *bubble.Bubble, sections map[string]string) *scene
 	for name, text := range files {
 		path := filepath.Join(s.dir, name)
 		check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		text = moments.ReplaceAllStringFunc(text, func(at string) string { // as times of day
+			after, err := time.ParseDuration(at[2 : len(at)-1])
+			check(t, err)
+			return s.begun.Add(after).UTC().Format(`"15:04"`)
+		})
 		check(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	s.load()
