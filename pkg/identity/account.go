@@ -10,6 +10,9 @@ type Ownership string
 const (
 	Created Ownership = "created"
 	Adopted Ownership = "adopted"
+	// Seen: an account matches that was neither made nor taken over. It is not
+	// linked, and never changed.
+	Seen Ownership = "seen"
 )
 
 // Grouped is the Kind of a ledger that is a group's.
@@ -29,6 +32,8 @@ type Account struct {
 	Former    string    `json:"former_id,omitempty"`
 	Version   string    `json:"version,omitempty"`
 	Ownership Ownership `json:"ownership,omitempty"`
+	// Stranger is the id of the account that was seen, while it is not ours.
+	Stranger string `json:"stranger_id,omitempty"`
 	// State is what the target was last made to show: present, disabled,
 	// absent, or "" before the first success.
 	State string `json:"state,omitempty"`

@@ -65,6 +65,7 @@ func (a *API) routes() map[string]handler {
 		"GET /api/v1/cases":                       a.listCases,
 		"GET /api/v1/cases/{id}":                  a.showCase,
 		"POST /api/v1/cases/{id}/replay":          a.decide(a.Desk.Replay),
+		"POST /api/v1/cases/{id}/adopt":           a.decide(a.Desk.Adopt),
 		"POST /api/v1/cases/{id}/discard":         a.decide(a.Desk.Discard),
 		"GET /api/v1/batches":                     a.listBatches,
 		"GET /api/v1/batches/{id}":                a.showBatch,
@@ -125,6 +126,8 @@ func (a *API) serve(h handler) http.HandlerFunc {
 			app.Problem(w, http.StatusConflict, "batch", "Decided with its batch", err.Error(), nil)
 		case errors.Is(err, ErrDecided):
 			app.Problem(w, http.StatusConflict, "decided", "Already decided", err.Error(), nil)
+		case errors.Is(err, ErrNobodyToAdopt):
+			app.Problem(w, http.StatusConflict, "nobody-to-adopt", "Nobody to adopt", err.Error(), nil)
 		case errors.Is(err, ErrNothingToReplay):
 			app.Problem(w, http.StatusConflict, "nothing-to-replay", "Nothing to replay", err.Error(), nil)
 		case errors.As(err, &bad):

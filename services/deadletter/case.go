@@ -41,12 +41,15 @@ type Case struct {
 	ScimType   string   `json:"scim_type,omitempty"`
 	Attributes []string `json:"attributes,omitempty"`
 	// Rules are the mapping rules that made the attributes named.
-	Rules    map[string]string `json:"rules,omitempty"`
-	Attempts int32             `json:"attempts"`
-	OpenedAt time.Time         `json:"opened_at"`
-	Updated  time.Time         `json:"updated_at"`
-	TraceID  string            `json:"trace_id,omitempty"`
-	Replays  uint32            `json:"replays"`
+	Rules map[string]string `json:"rules,omitempty"`
+	// RemoteID is the account in the target that matches and is not ours, which
+	// can be adopted.
+	RemoteID string    `json:"remote_id,omitempty"`
+	Attempts int32     `json:"attempts"`
+	OpenedAt time.Time `json:"opened_at"`
+	Updated  time.Time `json:"updated_at"`
+	TraceID  string    `json:"trace_id,omitempty"`
+	Replays  uint32    `json:"replays"`
 	// Batch is what a guard holds together with this.
 	Batch   string `json:"batch,omitempty"`
 	History []Step `json:"history"`
@@ -67,6 +70,9 @@ const maxHistory = 100
 
 // ErrNothingToReplay: the case is about what only its source has.
 var ErrNothingToReplay = errors.New("there is nothing here to send again: correct the rules or the data, and what is wished for then is sent by itself; a snapshot is sent again by its source, with the hash that the reason names")
+
+// ErrNobodyToAdopt: the case is not about an account that could be taken over.
+var ErrNobodyToAdopt = errors.New("only a case of cause stranger names an account that can be adopted")
 
 // ErrDecided: the case is not open, so there is nothing to decide.
 var ErrDecided = errors.New("the case is not open")
@@ -90,6 +96,7 @@ func (c Case) filed(d *joineryv1.DeadLetter) (Case, error) {
 	}
 	c.Status, c.ScimType, c.Attributes = d.GetStatus(), d.GetScimType(), d.GetAttributes()
 	c.Attempts, c.TraceID, c.Batch = d.GetAttempts(), d.GetTraceId(), d.GetBatch()
+	c.RemoteID = d.GetRemoteId()
 	c.Rules = rulesFor(cmd.GetRules(), d.GetAttributes())
 	return c.step(at, "dispatcher", "dead-lettered", d.GetReason()), nil
 }
@@ -115,6 +122,20 @@ func (c Case) replayed(at time.Time, by, note string) (Case, error) {
 	c.State = Replayed
 	c.Replays++
 	return c.step(at, by, "replay", note), nil
+}
+
+// adopting is the case after a person gave the account that was in the way to the
+// person it is about.
+func (c Case) adopting(at time.Time, by, note string) (Case, error) {
+	if c.State != Open {
+		return c, ErrDecided
+	}
+	if c.RemoteID == "" {
+		return c, ErrNobodyToAdopt
+	}
+	c.State = Replayed
+	c.Replays++
+	return c.step(at, by, "adopt", note), nil
 }
 
 // approved is the case after a person agreed to what a guard held.

@@ -211,6 +211,29 @@ func (d *Desk) wished(ctx context.Context, c Case) error {
 	return nil
 }
 
+// Adopt sends a case again with a person's consent that the account which was in
+// the way is taken over: that one, and no other that is there by then. The consent
+// counts for ConsentFor.
+func (d *Desk) Adopt(ctx context.Context, id, by, note string) (Case, error) {
+	c, err := d.edit(ctx, id, false, func(c Case) (Case, error) {
+		if err := d.wished(ctx, c); err != nil {
+			return c, err
+		}
+		return c.adopting(time.Now(), by, note)
+	})
+	if err != nil {
+		return c, err
+	}
+	crash.At(ctx, crash.DeskDecided)
+	consent := &joineryv1.Approval{By: by, Adopt: c.RemoteID, ExpiresAt: timestamppb.New(time.Now().Add(ConsentFor))}
+	if err := d.resend(ctx, c, consent); err != nil {
+		return c, err
+	}
+	d.decided.Add(1, c.Target, "adopt")
+	d.log.InfoContext(ctx, "account adopted by a person", "case", id, "by", by, "target", c.Target, "replay", c.Replays)
+	return c, nil
+}
+
 // Discard closes a case without doing anything. Drift that remains is found
 // again by reconciliation.
 func (d *Desk) Discard(ctx context.Context, id, by, note string) (Case, error) {
@@ -249,7 +272,7 @@ func (d *Desk) resend(ctx context.Context, c Case, consent *joineryv1.Approval) 
 	if err != nil {
 		return fmt.Errorf("replay case %s: %w; a change of the configuration computes one", c.ID, err)
 	}
-	if consent != nil && cmd.GetRevision() != c.Revision {
+	if consent != nil && consent.GetAdopt() == "" && cmd.GetRevision() != c.Revision {
 		return nil // something newer is wished for, which is decided by itself
 	}
 	d.again(c, cmd, consent)

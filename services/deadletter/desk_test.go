@@ -21,6 +21,7 @@ import (
 	joineryv1 "github.com/joinery/joinery/proto/joinery/v1"
 	"github.com/joinery/joinery/services/deadletter"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -518,6 +519,35 @@ func TestWhatAGuardHoldsCannotBeReplayedPastIt(t *testing.T) {
 	}
 	if status, _ := o.call("GET", "/api/v1/batches/none", ""); status != http.StatusNotFound {
 		t.Error(status)
+	}
+}
+
+func TestConsentToAdoptNamesTheAccountAndLetsNothingElseGo(t *testing.T) {
+	o := open(t, "")
+	o.receive(letter(8))
+	if status, body := o.call("POST", "/api/v1/cases/"+mine+"/adopt", `{"by":"ops"}`); status != http.StatusConflict || !strings.Contains(body, "can be adopted") {
+		t.Error(status, body)
+	}
+	stranger := letter(8)
+	stranger.Cause, stranger.RemoteId = joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_STRANGER, "r7"
+	o.receive(stranger)
+	if status, body := o.call("POST", "/api/v1/cases/"+mine+"/adopt", `{"by":"ops","reason":"theirs"}`); status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	if len(o.post.commands) != 1 {
+		t.Fatal(o.post.commands)
+	}
+	got := o.post.commands[0].GetApproval()
+	got.ExpiresAt = nil
+	if diff := cmp.Diff(&joineryv1.Approval{By: "ops", Adopt: "r7"}, got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	c := o.cases[mine]
+	if c.State != deadletter.Replayed || c.History[len(c.History)-1].Action != "adopt" {
+		t.Errorf("%+v", c)
+	}
+	if status, _ := o.call("POST", "/api/v1/cases/"+mine+"/adopt", `{"by":"ops"}`); status != http.StatusConflict {
+		t.Error("adopted twice", status)
 	}
 }
 

@@ -560,6 +560,35 @@ func (s silent) Put(ctx context.Context, key string, a identity.Account, rev uin
 	return s.WatchedAccounts.Put(ctx, key, a, rev)
 }
 
+func TestConsentToAdoptTakesNoProtectedAccountAndExpires(t *testing.T) {
+	inBubble(t, simulator.Options{}, func(w *world) {
+		w.wait(time.Second)
+		w.stop()
+		w.more = func(t *dispatcher.Target) {
+			t.Settings.Protected = []string{"chief@example.com"}
+		}
+		w.run("worker-1")
+		must(w, w.acme.Seed(scim.Users, scim.Resource{"schemas": []any{scim.UserSchema}, "userName": "chief@example.com", "externalId": "theirs"}))
+		consent := func(c *joineryv1.ProvisioningCommand) {
+			c.Resource.Fields["userName"] = structpb.NewStringValue("chief@example.com")
+			c.Approval = &joineryv1.Approval{By: "ops", Adopt: "000001", ExpiresAt: timestamppb.New(time.Now().Add(time.Hour))}
+		}
+		w.wish("ann", consent)
+		w.wait(time.Minute)
+		if got := w.acme.Resources(scim.Users)[0].ExternalID(); got != "theirs" {
+			w.Error("a protected account was taken over:", got)
+		}
+		w.wish("bo", func(c *joineryv1.ProvisioningCommand) {
+			consent(c)
+			c.Approval.ExpiresAt = timestamppb.Now()
+		})
+		w.wait(time.Minute)
+		if a := w.account("bo"); a.Ownership != identity.Seen || a.Stranger != "000001" || a.RemoteID != "" {
+			w.Errorf("%+v", a)
+		}
+	})
+}
+
 func TestTroubleWithTheBrokerIsNotTheTargets(t *testing.T) {
 	inBubble(t, simulator.Options{}, func(w *world) {
 		w.wait(time.Second)
@@ -1018,7 +1047,7 @@ func TestATargetThatWasDownIsLoadedSlowly(t *testing.T) {
 			under--
 			mu.Unlock()
 		})
-		for i := range 10 {
+		for i := range 30 {
 			w.wish(fmt.Sprint("person", i), nil)
 		}
 		w.wait(10 * time.Minute)

@@ -174,6 +174,9 @@ func (p *pursuit) deadLetter(ctx context.Context, err error, cause joineryv1.Dea
 	if !p.account.FirstFailure.IsZero() {
 		d.FirstFailedAt = timestamppb.New(p.account.FirstFailure)
 	}
+	if cause == joineryv1.DeadLetterCause_DEAD_LETTER_CAUSE_STRANGER {
+		d.RemoteId = p.account.Stranger
+	}
 	var said *scim.Error
 	if errors.As(err, &said) {
 		d.Status, d.ScimType, d.Detail = int32(said.Status), said.ScimType, said.Detail

@@ -193,10 +193,11 @@ func (p *pursuit) named(ctx context.Context, name string) (found []scim.Resource
 func (p *pursuit) linkGroup(found scim.Resource, key, name string) error {
 	theirs := found.ExternalID()
 	switch {
-	case theirs != "" && theirs == key, p.creating() && theirs == "":
+	case theirs != "" && theirs == key, p.creating() && theirs == "", p.consented(found.ID()):
 	case theirs != "" || p.settings.Adopt != "exact":
-		return fault.Mark(fault.Conflict, ErrStranger)
+		return p.stranger(found)
 	}
+	p.account.Stranger = ""
 	p.account.RemoteID, p.account.Ownership = found.ID(), identity.Adopted
 	p.operation = opGroupAdopt
 	if p.creating() {

@@ -127,7 +127,7 @@ func (p *pursuit) guarded(ctx context.Context, kind string) error {
 // approved tells whether a person's consent came with the command, and counts still.
 func (p *pursuit) approved() bool {
 	a := p.cmd.GetApproval()
-	return a != nil && time.Now().Before(a.GetExpiresAt().AsTime())
+	return a != nil && a.GetAdopt() == "" && time.Now().Before(a.GetExpiresAt().AsTime())
 }
 
 // unprotected fails where the account is one that must never be taken away.

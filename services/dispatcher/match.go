@@ -108,10 +108,11 @@ func (p *pursuit) link(found, desired scim.Resource) error {
 	switch {
 	case ours != "" && theirs == ours:
 	case begun && theirs == "":
+	case p.consented(found.ID()):
 	case theirs != "", p.settings.Adopt != "exact":
-		return fault.Mark(fault.Conflict, ErrStranger)
+		return p.stranger(found)
 	}
-	p.account.RemoteID = found.ID()
+	p.account.RemoteID, p.account.Stranger = found.ID(), ""
 	p.account.Ownership = identity.Adopted
 	if begun {
 		p.account.Ownership = identity.Created
@@ -124,6 +125,18 @@ func (p *pursuit) link(found, desired scim.Resource) error {
 	}
 	p.observe(found)
 	return nil
+}
+
+// stranger notes an account that matches and is not ours.
+func (p *pursuit) stranger(found scim.Resource) error {
+	p.account.Ownership, p.account.Stranger = identity.Seen, found.ID()
+	return fault.Mark(fault.Conflict, ErrStranger)
+}
+
+// consented tells whether a person agreed that this account is taken over.
+func (p *pursuit) consented(remoteID string) bool {
+	a := p.cmd.GetApproval()
+	return a.GetAdopt() != "" && a.GetAdopt() == remoteID && time.Now().Before(a.GetExpiresAt().AsTime())
 }
 
 // create makes the account: intent first, then one POST. The caller has
@@ -153,7 +166,7 @@ func (p *pursuit) create(ctx context.Context, desired scim.Resource) error {
 		return fmt.Errorf("create an account: %w", err)
 	}
 	p.operation = opCreate
-	p.account.Ownership = identity.Created
+	p.account.Ownership, p.account.Stranger = identity.Created, ""
 	if err := p.settle(ctx, created, first); err != nil || len(scim.Equal(first, desired)) == 0 {
 		return err
 	}

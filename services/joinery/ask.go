@@ -56,14 +56,14 @@ func writeStory(w io.Writer, s deadletter.Story) {
 		row(w, name, s.Current[name], o.Source, o.At)
 	}
 	fmt.Fprintln(w)
-	row(w, "TARGET", "WANTED", "SINCE", "BECAUSE OF", "WHY", "SHOWS", "ID THERE", "LAST OUTCOME", "MAPPING")
+	row(w, "TARGET", "WANTED", "SINCE", "BECAUSE OF", "WHY", "SHOWS", "ID THERE", "OWNED", "LAST OUTCOME", "MAPPING")
 	shown := map[string]identity.Account{}
 	for _, a := range s.Accounts {
 		shown[a.Target] = a
 	}
 	for _, target := range slices.Sorted(maps.Keys(p.Wishes)) {
 		wish, a := p.Wishes[target], shown[target]
-		row(w, target, wish.Wish, wish.Since, wish.Event, wish.Because.String(), a.State, a.RemoteID,
+		row(w, target, wish.Wish, wish.Since, wish.Event, wish.Because.String(), a.State, a.RemoteID, owned(a),
 			strings.ToLower(strings.TrimPrefix(a.Outcome.Result, "RESULT_"))+" "+a.Outcome.Operation, versions(wish, a))
 	}
 	if len(s.Scheduled) > 0 {
@@ -83,6 +83,14 @@ func writeStory(w io.Writer, s deadletter.Story) {
 		fmt.Fprintln(w)
 		writeCases(w, s.Cases)
 	}
+}
+
+// owned says how the account came to be ours, or which one is in the way.
+func owned(a identity.Account) string {
+	if a.Ownership == identity.Seen {
+		return "seen " + a.Stranger
+	}
+	return string(a.Ownership)
 }
 
 // versions is the version of the mapping that made what the account shows and,
@@ -286,7 +294,7 @@ func writeTarget(w io.Writer, v deadletter.TargetView) {
 func (t *terminal) deadletter() *cobra.Command {
 	c := &cobra.Command{
 		Use: "deadletter", Aliases: []string{"cases"},
-		Short: "Decide the cases on the review desk: list, show, replay, approve, discard",
+		Short: "Decide the cases on the review desk: list, show, replay, approve, adopt, discard",
 	}
 	family(c)
 	console := t.console(c)
@@ -320,6 +328,7 @@ func (t *terminal) deadletter() *cobra.Command {
 		return t.print(raw, func(w io.Writer) { writeCase(w, one) })
 	}
 	c.AddCommand(list, show, t.batches(console), t.approve(console), t.decide(console, "replay", "Send a case again with what is wished for now"),
+		t.decide(console, "adopt", "Take over the account that a case of cause stranger names"),
 		t.decide(console, "discard", "Close a case without doing anything"))
 	return c
 }
@@ -376,6 +385,9 @@ func writeCase(w io.Writer, c deadletter.Case) {
 	row(w, "Identity", c.Identity)
 	row(w, "Event", c.Event)
 	row(w, "Trace", c.TraceID)
+	if c.RemoteID != "" {
+		row(w, "Account", c.RemoteID, "is not ours; to take it over: joinery deadletter adopt "+c.ID)
+	}
 	for _, a := range c.Attributes {
 		row(w, "Attribute", a, c.Rules[a])
 	}

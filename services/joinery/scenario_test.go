@@ -423,12 +423,16 @@ func (s *scene) approve(but []string) {
 	s.request("deadletter", "POST", "/api/v1/batches/"+held[0].ID+"/decide", string(body), "application/json", http.StatusOK)
 }
 
+// keys are people in paths, by their keys: "{1001}".
+var keys = regexp.MustCompile(`\{[0-9]+\}`)
+
 func (s *scene) post(path, body string) {
 	s.Helper()
 	if body == "" {
 		body = `{"by":"ops"}`
 	}
-	s.request("deadletter", "POST", "/api/v1"+strings.ReplaceAll(path, "{ann}", identity.IDOf("1001")), body, "application/json", http.StatusOK)
+	path = keys.ReplaceAllStringFunc(path, func(key string) string { return identity.IDOf(key[1 : len(key)-1]) })
+	s.request("deadletter", "POST", "/api/v1"+path, body, "application/json", http.StatusOK)
 }
 
 func (s *scene) request(part, method, path, body, contentType string, want int) []byte {

@@ -508,7 +508,10 @@ type Approval struct {
 	By    string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
 	Batch string `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
 	// After this it counts no more.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The account in the target, by its id there, that may be taken over though it
+	// is a stranger's. Such an approval lets nothing else go.
+	Adopt         string `protobuf:"bytes,4,opt,name=adopt,proto3" json:"adopt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -562,6 +565,13 @@ func (x *Approval) GetExpiresAt() *timestamppb.Timestamp {
 		return x.ExpiresAt
 	}
 	return nil
+}
+
+func (x *Approval) GetAdopt() string {
+	if x != nil {
+		return x.Adopt
+	}
+	return ""
 }
 
 // EarlierCommand is a command that a newer one replaces.
@@ -658,12 +668,13 @@ const file_joinery_v1_command_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
 	"\tGroupWish\x12!\n" +
 	"\fdisplay_name\x18\x01 \x01(\tR\vdisplayName\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"k\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x81\x01\n" +
 	"\bApproval\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\tR\x05batch\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"G\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x14\n" +
+	"\x05adopt\x18\x04 \x01(\tR\x05adopt\"G\n" +
 	"\x0eEarlierCommand\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId*f\n" +

@@ -131,8 +131,10 @@ type DeadLetter struct {
 	Batch string `protobuf:"bytes,15,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Where the payload was published, with its headers: a replay publishes it
 	// there again. Empty for what did not come over NATS.
-	Subject       string            `protobuf:"bytes,16,opt,name=subject,proto3" json:"subject,omitempty"`
-	Headers       map[string]string `protobuf:"bytes,17,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Subject string            `protobuf:"bytes,16,opt,name=subject,proto3" json:"subject,omitempty"`
+	Headers map[string]string `protobuf:"bytes,17,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The account in the target that matches and is not ours.
+	RemoteId      string `protobuf:"bytes,18,opt,name=remote_id,json=remoteId,proto3" json:"remote_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,12 +288,19 @@ func (x *DeadLetter) GetHeaders() map[string]string {
 	return nil
 }
 
+func (x *DeadLetter) GetRemoteId() string {
+	if x != nil {
+		return x.RemoteId
+	}
+	return ""
+}
+
 var File_joinery_v1_deadletter_proto protoreflect.FileDescriptor
 
 const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\n" +
 	"\x1bjoinery/v1/deadletter.proto\x12\n" +
-	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xad\x05\n" +
+	"joinery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18joinery/v1/command.proto\x1a\x1ajoinery/v1/lifecycle.proto\"\xca\x05\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
@@ -313,7 +322,8 @@ const file_joinery_v1_deadletter_proto_rawDesc = "" +
 	"\btrace_id\x18\x0e \x01(\tR\atraceId\x12\x14\n" +
 	"\x05batch\x18\x0f \x01(\tR\x05batch\x12\x18\n" +
 	"\asubject\x18\x10 \x01(\tR\asubject\x12=\n" +
-	"\aheaders\x18\x11 \x03(\v2#.joinery.v1.DeadLetter.HeadersEntryR\aheaders\x1a:\n" +
+	"\aheaders\x18\x11 \x03(\v2#.joinery.v1.DeadLetter.HeadersEntryR\aheaders\x12\x1b\n" +
+	"\tremote_id\x18\x12 \x01(\tR\bremoteId\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb0\x02\n" +
