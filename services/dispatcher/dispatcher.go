@@ -338,7 +338,7 @@ func (p *pursuit) bygone(ctx context.Context) error {
 // the newest any more.
 func (p *pursuit) passed(ctx context.Context, before uint64) error {
 	o := p.outcome(ctx)
-	o.Result, o.Operation, o.SupersededBy = joineryv1.Result_RESULT_SUPERSEDED, opNone, p.newer
+	o.Result, o.Operation, o.SupersededBy = joineryv1.Result_RESULT_SUPERSEDED, "", p.newer
 	return p.record(ctx, o, before)
 }
 
